@@ -1,0 +1,14 @@
+"""An embedded Pub/Sub server: the official client talks to it through PUBSUB_EMULATOR_HOST.
+
+What it does not do is refused with UNIMPLEMENTED or INVALID_ARGUMENT, never ignored: schemas,
+snapshots, exactly-once delivery, unwrapped push, export subscriptions, message transforms.
+Subscriptions do not expire from disuse (`expiration_policy` is only stored). With
+PUBSUB_EMULATOR_HOST the official client takes no message above gRPC's default of 4 MiB.
+"""
+
+from local.pubsub.faults import Faults
+from local.pubsub.journal import JournalError
+from local.pubsub.running import PortBusyError
+from local.pubsub.server import PubSubServer
+
+__all__ = ["Faults", "JournalError", "PortBusyError", "PubSubServer"]

@@ -1,0 +1,378 @@
+"""Pull and StreamingPull: acknowledgement, leases, order, retries, dead letters, filters, seek."""
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from google.api_core import exceptions
+from google.cloud import pubsub_v1
+from google.protobuf.duration_pb2 import Duration
+
+from tests.pubsub.conftest import PROJECT, Clients, wait_until
+
+
+def test_pull_and_acknowledge(pubsub: Clients) -> None:
+    """A message arrives with data, attributes, id and publish time, and not again once acked."""
+    topic = pubsub.topic()
+    name = pubsub.subscription(topic)
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    (identity,) = pubsub.publish(topic, "안녕 🐦".encode(), lang="ko")
+    (received,) = pubsub.pull(name)
+    assert received.message.data.decode() == "안녕 🐦"
+    assert received.message.attributes == {"lang": "ko"}
+    assert received.message.message_id == identity
+    assert before <= received.message.publish_time <= datetime.now(UTC) + timedelta(seconds=1)
+    assert received.delivery_attempt == 0
+    pubsub.ack(name, received)
+    pubsub.ack(name, received)
+    assert pubsub.peek(name) == []
+
+
+def test_each_subscription_gets_its_copy(pubsub: Clients) -> None:
+    """Two subscriptions of a topic each receive the message, later ones do not."""
+    topic = pubsub.topic()
+    names = [pubsub.subscription(topic) for _ in range(2)]
+    pubsub.publish(topic, b"once each")
+    late = pubsub.subscription(topic)
+    for name in names:
+        pubsub.ack(name, *pubsub.pull(name))
+    assert pubsub.peek(late) == []
+
+
+def test_pull_waits_for_a_message(pubsub: Clients) -> None:
+    """A Pull that finds nothing answers as soon as a message is published."""
+    topic = pubsub.topic()
+    name = pubsub.subscription(topic)
+    timer = threading.Timer(0.3, lambda: pubsub.publish(topic, b"late"))
+    timer.start()
+    answer = pubsub.subscriber.pull(subscription=name, max_messages=1, timeout=10)
+    timer.join()
+    assert [received.message.data for received in answer.received_messages] == [b"late"]
+
+
+def test_outstanding_message_is_not_delivered_twice(pubsub: Clients) -> None:
+    """While a message is leased nobody else gets it; a nack returns it."""
+    topic = pubsub.topic()
+    name = pubsub.subscription(topic)
+    pubsub.publish(topic, b"x")
+    (received,) = pubsub.pull(name)
+    assert pubsub.peek(name) == []
+    pubsub.nack(name, received)
+    (again,) = pubsub.pull(name)
+    assert again.message.message_id == received.message.message_id
+    assert again.ack_id != received.ack_id
+
+
+def test_expired_lease_is_redelivered(pubsub: Clients) -> None:
+    """A message not acknowledged by its deadline comes again."""
+    topic = pubsub.topic()
+    name = pubsub.subscription(topic)
+    pubsub.publish(topic, b"x")
+    (received,) = pubsub.pull(name)
+    pubsub.nack(name, received, seconds=1)
+    started = time.monotonic()
+    pubsub.pull(name)
+    assert time.monotonic() - started > 0.7
+
+
+def test_bad_acknowledgements(pubsub: Clients) -> None:
+    """A malformed ack id, none at all and a pull of no messages are INVALID_ARGUMENT."""
+    name = pubsub.subscription(pubsub.topic())
+    with pytest.raises(exceptions.InvalidArgument):
+        pubsub.subscriber.acknowledge(subscription=name, ack_ids=["nonsense"])
+    with pytest.raises(exceptions.InvalidArgument):
+        pubsub.subscriber.acknowledge(subscription=name, ack_ids=[])
+    with pytest.raises(exceptions.InvalidArgument):
+        pubsub.subscriber.pull(subscription=name, max_messages=0)
+
+
+@pytest.mark.service_only("deadlines above 600 s pass")
+def test_bad_deadline(pubsub: Clients) -> None:
+    """A deadline above 600 s is INVALID_ARGUMENT and leaves the lease as it was."""
+    topic = pubsub.topic()
+    name = pubsub.subscription(topic)
+    pubsub.publish(topic, b"x")
+    (received,) = pubsub.pull(name)
+    with pytest.raises(exceptions.InvalidArgument, match="between 0 and 600"):
+        pubsub.nack(name, received, seconds=601)
+    assert pubsub.peek(name) == []
+
+
+def test_streaming_pull(pubsub: Clients) -> None:
+    """The official subscriber receives each message once, in flow-controlled batches."""
+    topic = pubsub.topic()
+    name = pubsub.subscription(topic)
+    seen: list[bytes] = []
+    held: list[object] = []
+    most = 0
+
+    def take(message: pubsub_v1.subscriber.message.Message) -> None:
+        nonlocal most
+        held.append(message)
+        most = max(most, len(held))
+        time.sleep(0.001)
+        held.remove(message)
+        seen.append(message.data)
+        message.ack()
+
+    future = pubsub.subscriber.subscribe(
+        name, take, flow_control=pubsub_v1.types.FlowControl(max_messages=20)
+    )
+    expected = [b"%d" % n for n in range(500)]
+    pubsub.publish(topic, *expected)
+    wait_until(lambda: len(seen) >= 500)
+    future.cancel()
+    future.result(timeout=10)
+    assert sorted(seen) == sorted(expected)
+    assert most <= 20
+
+
+@pytest.mark.service_only("flow control is left to the client")
+def test_streaming_flow_control_is_kept_by_the_server(pubsub: Clients) -> None:
+    """The server sends no more than max_outstanding_messages before acknowledgements come."""
+    topic = pubsub.topic()
+    name = pubsub.subscription(topic)
+    pubsub.publish(topic, *[b"x"] * 10)
+    done = threading.Event()
+
+    def requests() -> Iterator[dict[str, object]]:
+        yield {
+            "subscription": name,
+            "stream_ack_deadline_seconds": 10,
+            "max_outstanding_messages": 3,
+        }
+        done.wait(10)
+
+    got: list[object] = []
+    stream = pubsub.subscriber.streaming_pull(requests(), timeout=20)
+    reader = threading.Thread(target=lambda: _drain(stream, got))
+    reader.start()
+    wait_until(lambda: len(got) >= 3)
+    time.sleep(0.3)
+    assert len(got) == 3
+    done.set()
+    stream.cancel()
+    reader.join()
+
+
+def _drain(stream: object, into: list[object]) -> None:
+    try:
+        for response in stream:  # type: ignore[attr-defined]
+            into.extend(response.received_messages)
+    except exceptions.GoogleAPICallError:
+        return
+
+
+def test_streaming_nack_comes_again(pubsub: Clients) -> None:
+    """A message nacked by the subscriber is delivered again on the stream."""
+    topic = pubsub.topic()
+    name = pubsub.subscription(topic)
+    tries: list[str] = []
+
+    def take(message: pubsub_v1.subscriber.message.Message) -> None:
+        tries.append(message.message_id)
+        if len(tries) < 3:
+            message.nack()
+        else:
+            message.ack()
+
+    future = pubsub.subscriber.subscribe(name, take)
+    pubsub.publish(topic, b"x")
+    wait_until(lambda: len(tries) >= 3)
+    future.cancel()
+    future.result(timeout=10)
+    assert len(set(tries)) == 1
+
+
+def test_streaming_pull_of_nothing(pubsub: Clients) -> None:
+    """A stream on a subscription that does not exist ends with NOT_FOUND."""
+    future = pubsub.subscriber.subscribe(f"{PROJECT}/subscriptions/none", lambda _: None)
+    with pytest.raises(exceptions.NotFound):
+        future.result(timeout=10)
+
+
+def test_ordering_keys(pubsub: Clients) -> None:
+    """Messages of each key arrive in publish order, whatever the other key does."""
+    topic = pubsub.topic()
+    name = pubsub.subscription(topic, enable_message_ordering=True)
+    for n in range(10):
+        pubsub.publish(topic, b"a%d" % n, ordering_key="a")
+        pubsub.publish(topic, b"b%d" % n, ordering_key="b")
+    seen: dict[str, list[bytes]] = {"a": [], "b": []}
+    while sum(map(len, seen.values())) < 20:
+        for received in pubsub.pull(name):
+            seen[received.message.ordering_key].append(received.message.data)
+            pubsub.ack(name, received)
+    assert seen == {k: [b"%s%d" % (k.encode(), n) for n in range(10)] for k in "ab"}
+
+
+@pytest.mark.service_only("a nacked message comes after later ones of its key")
+def test_ordering_key_after_a_nack(pubsub: Clients) -> None:
+    """A nacked message comes again before the later messages of its key."""
+    topic = pubsub.topic()
+    name = pubsub.subscription(topic, enable_message_ordering=True)
+    pubsub.publish(topic, b"0", b"1", b"2", ordering_key="k")
+    pubsub.nack(name, *pubsub.pull(name))
+    seen: list[bytes] = []
+    while len(seen) < 3:
+        for received in pubsub.pull(name):
+            seen.append(received.message.data)
+            pubsub.ack(name, received)
+    assert seen == [b"0", b"1", b"2"]
+
+
+@pytest.mark.service_only("retry policies are not applied to pull subscriptions")
+def test_retry_policy_backs_off(pubsub: Clients) -> None:
+    """Redeliveries wait min, then twice min, up to max."""
+    topic = pubsub.topic()
+    policy = {
+        "minimum_backoff": Duration(nanos=200_000_000),
+        "maximum_backoff": Duration(nanos=400_000_000),
+    }
+    name = pubsub.subscription(topic, retry_policy=policy)
+    pubsub.publish(topic, b"x")
+    waits = []
+    (received,) = pubsub.pull(name)
+    for _ in range(4):
+        pubsub.nack(name, received)
+        started = time.monotonic()
+        (received,) = pubsub.pull(name)
+        waits.append(time.monotonic() - started)
+    assert waits[0] >= 0.15
+    assert all(wait >= 0.35 for wait in waits[1:])
+    assert waits[3] < 0.75
+
+
+def test_dead_letter_after_the_last_attempt(pubsub: Clients) -> None:
+    """The fifth nack forwards the message, with Google's source attributes and its own kept."""
+    dead = pubsub.topic()
+    reader = pubsub.subscription(dead)
+    topic = pubsub.topic()
+    policy = {"dead_letter_topic": dead, "max_delivery_attempts": 5}
+    name = pubsub.subscription(topic, dead_letter_policy=policy)
+    pubsub.publish(topic, b"poison", kind="post")
+    attempts = []
+    for _ in range(5):
+        (received,) = pubsub.pull(name)
+        attempts.append(received.delivery_attempt)
+        pubsub.nack(name, received)
+    assert pubsub.peek(name) == []  # the emulator forwards only when it would deliver again
+    (forwarded,) = pubsub.pull(reader)
+    assert attempts == [1, 2, 3, 4, 5]
+    assert forwarded.message.data == b"poison"
+    attributes = dict(forwarded.message.attributes)
+    assert attributes["kind"] == "post"
+    assert attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "5"
+    assert attributes["CloudPubSubDeadLetterSourceSubscription"] == name.rpartition("/")[2]
+    assert attributes["CloudPubSubDeadLetterSourceSubscriptionProject"] == "demo"
+    published = datetime.fromisoformat(attributes["CloudPubSubDeadLetterSourceTopicPublishTime"])
+    assert abs(datetime.now(UTC) - published) < timedelta(minutes=1)
+    assert pubsub.peek(name) == []
+
+
+@pytest.mark.service_only("filters are ignored")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('attributes.lang = "ko"', "a"),
+        ('attributes.lang != "ko"', "bcd"),
+        ("attributes:lang", "abc"),
+        ("NOT attributes:lang", "d"),
+        ("-attributes:lang", "d"),
+        ('hasPrefix(attributes.lang, "e")', "bc"),
+        ('attributes.lang = "en" OR attributes.lang = "ko"', "ab"),
+        ('attributes:lang AND NOT hasPrefix(attributes.lang, "e")', "a"),
+        ('(attributes.lang = "en" OR attributes.lang = "es") AND attributes.kind = "post"', "bc"),
+        ('attributes."lang" = "\\u006bo"', "a"),
+    ],
+)
+def test_filters(pubsub: Clients, text: str, expected: str) -> None:
+    """A filtered subscription receives exactly the messages whose attributes match."""
+    topic = pubsub.topic()
+    name = pubsub.subscription(topic, filter=text)
+    pubsub.publish(topic, b"a", lang="ko", kind="post")
+    pubsub.publish(topic, b"b", lang="en", kind="post")
+    pubsub.publish(topic, b"c", lang="es", kind="post")
+    pubsub.publish(topic, b"d", kind="event")
+    received = pubsub.pull(name, len(expected)) + pubsub.peek(name)
+    assert sorted(item.message.data.decode() for item in received) == list(expected)
+
+
+@pytest.mark.service_only("filters are not checked")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense",
+        "attributes.a",
+        'attributes.a = "unfinished',
+        "attributes.a = 1",
+        "attributes.a = 'single'",
+        "attributes:a AND attributes:b OR attributes:c",
+        "attributes:a OR attributes:b AND attributes:c",
+        "(attributes:a",
+        "attributes:a attributes:b",
+        'data = "x"',
+        'attributes.a = "' + "x" * 250 + '"',
+    ],
+)
+def test_bad_filters(pubsub: Clients, text: str) -> None:
+    """A filter outside the grammar or above 256 bytes is INVALID_ARGUMENT at creation."""
+    topic = pubsub.topic()
+    with pytest.raises(exceptions.InvalidArgument, match="ilter"):
+        pubsub.subscription(topic, filter=text)
+
+
+def test_seek_forward_discards(pubsub: Clients) -> None:
+    """Seeking to now acknowledges the backlog and leaves what comes later."""
+    topic = pubsub.topic()
+    name = pubsub.subscription(topic)
+    pubsub.publish(topic, b"old")
+    pubsub.subscriber.seek(
+        request={"subscription": name, "time": datetime.now(UTC) + timedelta(milliseconds=1)}
+    )
+    time.sleep(0.05)
+    pubsub.publish(topic, b"new")
+    assert [item.message.data for item in pubsub.pull(name)] == [b"new"]
+
+
+def test_seek_back_replays_retained(pubsub: Clients) -> None:
+    """With retain_acked_messages, seeking back delivers acknowledged messages again."""
+    topic = pubsub.topic()
+    name = pubsub.subscription(topic, retain_acked_messages=True)
+    pubsub.publish(topic, b"before")
+    pubsub.ack(name, *pubsub.pull(name))
+    time.sleep(0.1)
+    middle = datetime.now(UTC)
+    time.sleep(0.1)
+    pubsub.publish(topic, b"after")
+    pubsub.ack(name, *pubsub.pull(name))
+    pubsub.subscriber.seek(request={"subscription": name, "time": middle})
+    assert [item.message.data for item in pubsub.pull(name)] == [b"after"]
+
+
+def test_seek_back_without_retention(pubsub: Clients) -> None:
+    """Without retention, seeking back brings no acknowledged message."""
+    topic = pubsub.topic()
+    name = pubsub.subscription(topic)
+    pubsub.publish(topic, b"acked")
+    pubsub.ack(name, *pubsub.pull(name))
+    past = datetime.now(UTC) - timedelta(minutes=5)
+    pubsub.subscriber.seek(request={"subscription": name, "time": past})
+    time.sleep(0.1)
+    assert pubsub.peek(name) == []
+
+
+@pytest.mark.service_only("topic retention is not replayed")
+def test_topic_retention_replays_to_a_new_subscription(pubsub: Clients) -> None:
+    """A subscription made later can seek back into the topic's retention, through its filter."""
+    topic = pubsub.topic(message_retention_duration=Duration(seconds=600))
+    pubsub.publish(topic, b"a", lang="ko")
+    pubsub.publish(topic, b"b", lang="en")
+    name = pubsub.subscription(topic, filter='attributes.lang = "ko"')
+    assert pubsub.peek(name) == []
+    past = datetime.now(UTC) - timedelta(minutes=5)
+    pubsub.subscriber.seek(request={"subscription": name, "time": past})
+    assert [item.message.data for item in pubsub.pull(name)] == [b"a"]
+    assert pubsub.peek(name) == []
