@@ -1,0 +1,151 @@
+"""/_standin/: what tests and the demo ask of the stand-in, and what no real API has."""
+
+import time
+from dataclasses import fields
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from local.x.compliance import Compliance
+from local.x.faults import FaultError, Faults
+from local.x.ledger import Ledger
+from local.x.problems import answer
+from local.x.settings import CHANGEABLE, Settings
+from local.x.stream import Stream
+from local.x.timeline import Timeline
+
+
+class Control:
+    """Serves the control endpoints; none of them wants a token."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        timeline: Timeline,
+        ledger: Ledger,
+        faults: Faults,
+        stream: Stream,
+        compliance: Compliance,
+    ) -> None:
+        self._settings = settings
+        self._timeline = timeline
+        self._ledger = ledger
+        self._faults = faults
+        self._stream = stream
+        self._compliance = compliance
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes under /_standin."""
+        return [
+            web.get("/_standin/stats", self.stats),
+            web.get("/_standin/delivered", self.delivered),
+            web.get("/_standin/poison", self.poison),
+            web.get("/_standin/missed", self.missed),
+            web.get("/_standin/faults", self.pending),
+            web.post("/_standin/faults", self.add_faults),
+            web.delete("/_standin/faults", self.clear_faults),
+            web.post("/_standin/settings", self.change),
+            web.post("/_standin/deleted", self.forget),
+        ]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the figures of GET /_standin/stats."""
+        ledger, stream = self._ledger, self._stream
+        return {
+            "made": self._timeline.made,
+            "delivered": ledger.delivered - ledger.unacknowledged,
+            "unacknowledged": ledger.unacknowledged,
+            "poison": len(ledger.poison),
+            "missed": len(ledger.missed),
+            "bytes": ledger.bytes,
+            "keepalives": ledger.keep_alives,
+            "connected": sum(item.disconnected_at is None for item in stream.connections),
+            "connects": [{"at": at, "status": status} for at, status in ledger.connects],
+            "faults": dict(self._faults.injected),
+            "pending_faults": len(self._faults.pending),
+            "usage": ledger.usage.used,
+            "rate": self._settings.rate,
+            "count": self._settings.count,
+            "now": time.time(),
+        }
+
+    async def stats(self, _: web.Request) -> web.Response:
+        """Return the figures."""
+        return answer(self.snapshot())
+
+    async def delivered(self, request: web.Request) -> web.Response:
+        """Return deliveries from position `since` (at most `limit`), a line each: id, unix time.
+
+        X-Next is the position to go on from. Deliveries that the client's machine never
+        acknowledged are left out.
+        """
+        ledger = self._ledger
+        start = max(0, int(request.query.get("since", "0")))
+        end = min(ledger.delivered, start + int(request.query.get("limit", "1000000")))
+        lines = [
+            f"{ledger.ids[at]} {ledger.times[at]:.6f}\n"
+            for at in range(start, end)
+            if not ledger.lost[at]
+        ]
+        return web.Response(text="".join(lines), headers={"X-Next": str(end)})
+
+    async def poison(self, _: web.Request) -> web.Response:
+        """Return the poison lines sent, as {"lines": [...]}."""
+        return answer({"lines": [line.decode() for line in self._ledger.poison]})
+
+    async def missed(self, _: web.Request) -> web.Response:
+        """Return ids of posts made and not delivered: cut, poisoned, missed, unacknowledged."""
+        ledger = self._ledger
+        lost = (
+            [ledger.ids[at] for at, flag in enumerate(ledger.lost) if flag]
+            if ledger.unacknowledged
+            else []
+        )
+        return web.Response(text="".join(f"{number}\n" for number in (*ledger.missed, *lost)))
+
+    async def pending(self, _: web.Request) -> web.Response:
+        """Return the faults still to come."""
+        return answer(self._faults.pending)
+
+    async def add_faults(self, request: web.Request) -> web.Response:
+        """Add one fault or a list of them."""
+        try:
+            count = self._faults.add(orjson.loads(await request.read()))
+        except (orjson.JSONDecodeError, FaultError) as error:
+            return answer({"error": str(error)}, 400)
+        return answer({"pending": count})
+
+    async def clear_faults(self, _: web.Request) -> web.Response:
+        """Forget the faults still to come."""
+        self._faults.pending.clear()
+        return answer({"pending": 0})
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Change settings while it runs, and `usage`, `usage_cap`, `cap_reset_day`."""
+        wanted = orjson.loads(await request.read())
+        usage = {"usage": "used", "usage_cap": "cap", "cap_reset_day": "cap_reset_day"}
+        unknown = set(wanted) - set(CHANGEABLE) - set(usage)
+        if unknown:
+            return answer(
+                {"error": f"cannot change {sorted(unknown)}: only {[*CHANGEABLE, *usage]}"}, 400
+            )
+        current = {item.name: getattr(self._settings, item.name) for item in fields(Settings)}
+        try:
+            checked = Settings(**{**current, **wanted})
+        except (TypeError, ValueError) as error:
+            return answer({"error": str(error)}, 400)
+        for name in set(wanted) & set(CHANGEABLE):
+            setattr(self._settings, name, getattr(checked, name))
+        for name in set(wanted) & set(usage):
+            setattr(self._ledger.usage, usage[name], wanted[name])
+        return answer({"changed": sorted(wanted)})
+
+    async def forget(self, request: web.Request) -> web.Response:
+        """Mark posts or users as gone: {"type": "tweets", "ids": [...], "reason": "deleted"}."""
+        body = orjson.loads(await request.read())
+        try:
+            self._compliance.forget(body["type"], body["ids"], body.get("reason", "deleted"))
+        except (KeyError, TypeError, ValueError) as error:
+            return answer({"error": str(error)}, 400)
+        return answer({"marked": len(body["ids"])})

@@ -1,0 +1,105 @@
+"""X's problem bodies (the `Problem` schemas of X API v2), and the responses that carry them."""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+TYPE = "https://api.twitter.com/2/problems/"
+
+
+def answer(
+    body: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Return a JSON response as X writes it."""
+    return web.Response(
+        body=orjson.dumps(body),
+        status=status,
+        headers={"Content-Type": "application/json; charset=utf-8", **(headers or {})},
+    )
+
+
+def problem(
+    status: int, title: str, detail: str, kind: str = "about:blank", **more: Any
+) -> web.Response:
+    """Return a problem body with its status; kind is a full address or the last part of one."""
+    address = kind if ":" in kind else TYPE + kind
+    body = {"title": title, "detail": detail, "type": address, "status": status, **more}
+    return answer(body, status)
+
+
+def invalid_request(message: str, parameter: str = "", value: str = "") -> web.Response:
+    """Return the 400 of a parameter that X does not take."""
+    error = {"parameters": {parameter: [value]} if parameter else {}, "message": message}
+    return problem(
+        400,
+        "Invalid Request",
+        "One or more parameters to your request was invalid.",
+        "invalid-request",
+        errors=[error],
+    )
+
+
+def not_one_of(parameter: str, value: str, known: Iterable[str]) -> web.Response:
+    """Return the 400 of a value that is none of the known ones."""
+    allowed = ",".join(known)
+    message = f"The `{parameter}` query parameter value [{value}] is not one of [{allowed}]"
+    return invalid_request(message, parameter, value)
+
+
+def not_between(parameter: str, value: object, low: int, high: int) -> web.Response:
+    """Return the 400 of a number out of its range."""
+    message = f"The `{parameter}` query parameter value [{value}] is not between {low} and {high}"
+    return invalid_request(message, parameter, str(value))
+
+
+def unauthorized() -> web.Response:
+    """Return the 401 of a missing, unknown or revoked bearer token."""
+    return problem(401, "Unauthorized", "Unauthorized")
+
+
+def too_many_requests(headers: Mapping[str, str]) -> web.Response:
+    """Return the 429 of a used-up rate limit."""
+    body = {
+        "title": "Too Many Requests",
+        "detail": "Too Many Requests",
+        "type": "about:blank",
+        "status": 429,
+    }
+    return answer(body, 429, headers)
+
+
+CONNECTION_ISSUES = {
+    "TooManyConnections": (
+        429,
+        "This stream is currently at the maximum allowed connection limit.",
+    ),
+    "RuleConfigurationIssue": (
+        409,
+        "This stream has no rules. Add rules before you connect to it.",
+    ),
+    "ProvisioningSubscription": (503, "The stream is being provisioned."),
+}
+
+
+def connection_exception(issue: str, headers: Mapping[str, str]) -> web.Response:
+    """Return a ConnectionException (schema ConnectionExceptionProblem) for one of its issues."""
+    status, detail = CONNECTION_ISSUES[issue]
+    body = {
+        "title": "ConnectionException",
+        "detail": detail,
+        "connection_issue": issue,
+        "type": TYPE + "streaming-connection",
+    }
+    return answer(body, status, headers)
+
+
+def rate_headers(limit: int, remaining: int, reset_at: float) -> dict[str, str]:
+    """Return x-rate-limit-* headers; reset_at is in seconds since the epoch."""
+    return {
+        "x-rate-limit-limit": str(limit),
+        "x-rate-limit-remaining": str(max(0, remaining)),
+        "x-rate-limit-reset": str(int(max(reset_at, time.time()) + 0.999)),
+    }

@@ -1,0 +1,190 @@
+"""The server of the X stand-in: routes, bearer tokens, http faults, and its thread."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+from local.x.account import Account
+from local.x.compliance import Compliance
+from local.x.control import Control
+from local.x.faults import Faults
+from local.x.ledger import Ledger, Usage
+from local.x.problems import (
+    connection_exception,
+    problem,
+    rate_headers,
+    too_many_requests,
+    unauthorized,
+)
+from local.x.rules import RuleBook
+from local.x.search import Search
+from local.x.settings import Settings
+from local.x.stream import Stream
+from local.x.timeline import Timeline
+
+BAD_TOKEN = "bad-token"  # noqa: S105 - refused by definition, it opens nothing
+"""The one token that is never accepted."""
+_STREAM = "/2/tweets/search/stream"
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Application:
+    """The parts of one stand-in, wired together."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.timeline = Timeline(settings.seed, settings.kept)
+        self.ledger = Ledger(Usage(settings.usage, settings.usage_cap, settings.cap_reset_day))
+        self.faults = Faults()
+        self.rules = RuleBook(self.timeline.use, settings.seed)
+        self.stream = Stream(settings, self.timeline, self.rules, self.ledger, self.faults)
+        self.compliance = Compliance(settings)
+        self.control = Control(
+            settings, self.timeline, self.ledger, self.faults, self.stream, self.compliance
+        )
+        account = Account(self.ledger.usage, self.stream)
+        search = Search(settings, self.timeline, self.ledger.usage, self.stream)
+        self.web = web.Application(middlewares=[self._guard], client_max_size=256 * 1024**2)
+        self.web.add_routes(
+            [
+                web.get(_STREAM, self.stream.get),
+                web.get(f"{_STREAM}/rules", self.rules.get),
+                web.post(f"{_STREAM}/rules", self.rules.post),
+                web.get("/2/tweets/search/recent", search.get),
+                web.get("/2/usage/tweets", account.usage),
+                web.get("/2/connections", account.connections),
+                web.delete("/2/connections/{endpoint_id}", account.end_connections),
+                web.post("/2/compliance/jobs", self.compliance.create),
+                web.get("/2/compliance/jobs", self.compliance.list),
+                web.get("/2/compliance/jobs/{id}", self.compliance.get),
+                web.put("/_standin/compliance/{id}/{key}/submission", self.compliance.upload),
+                web.get("/_standin/compliance/{id}/{key}/results", self.compliance.download),
+                *self.control.routes(),
+            ]
+        )
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path.startswith("/_standin/"):
+            return await handler(request)
+        refused = self._http_fault(request.path) or self._token_fault(request)
+        if refused:
+            if request.path == _STREAM:
+                self.stream.note(refused.status)
+            return refused
+        try:
+            return await handler(request)
+        except web.HTTPNotFound:
+            return problem(404, "Not Found", "Not Found")
+        except web.HTTPMethodNotAllowed:
+            return problem(405, "Method Not Allowed", "Method Not Allowed")
+
+    def _token_fault(self, request: web.Request) -> web.Response | None:
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        token = token.strip()
+        wanted = self.settings.token
+        good = (
+            scheme.lower() == "bearer" and token and token != BAD_TOKEN and wanted in (None, token)
+        )
+        return None if good else unauthorized()
+
+    def _http_fault(self, path: str) -> web.Response | None:
+        fault = self.faults.http(path, self.ledger.delivered)
+        if fault is None:
+            return None
+        status = int(fault["status"])
+        headers = rate_headers(50, 0, time.time() + fault["reset_seconds"])
+        if fault["issue"]:
+            return connection_exception(fault["issue"], headers)
+        if status == 429:
+            return too_many_requests(headers)
+        if status == 401:
+            return unauthorized()
+        return problem(status, _TITLES.get(status, "Error"), _TITLES.get(status, "Error"))
+
+
+_TITLES = {
+    403: "Forbidden",
+    500: "Internal Server Error",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+}
+
+
+class XServer:
+    """The stand-in on its own thread: `with XServer(rate=100) as server: server.url`.
+
+    Takes the fields of Settings as keyword arguments; port 0 picks a free one. Raises OSError
+    where the port is taken and ValueError for a setting that cannot work.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, **settings: Any) -> None:
+        self.settings = Settings(**settings)
+        self.app = Application(self.settings)
+        self._host = host
+        self._port = port
+        self._started = threading.Event()
+        self._failure: OSError | None = None
+        self._runner: web.AppRunner | None = None
+        self._thread = threading.Thread(target=self._run, name="x-stand-in", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Return the base address, without a slash at the end."""
+        return f"http://{self._host}:{self._port}"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start serving; returns once connections are accepted."""
+        self._thread.start()
+        self._started.wait()
+        if self._failure:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End every connection and the thread, within about a second."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+    def _run(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._open())
+        except OSError as error:
+            self._failure = error
+        self._started.set()
+        if self._failure is None:
+            self._loop.run_forever()
+        self._loop.run_until_complete(self._shut())
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+    async def _open(self) -> None:
+        self._runner = web.AppRunner(self.app.web, access_log=None, shutdown_timeout=0.2)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+
+    async def _shut(self) -> None:
+        self.app.stream.close()
+        if self._runner:
+            await self._runner.cleanup()

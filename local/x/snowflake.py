@@ -1,0 +1,47 @@
+"""X post ids: 41 bits of milliseconds since 2010-11-04T01:42:54.657Z, 10 machine, 12 count."""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+
+EPOCH = 1_288_834_974_657
+"""Milliseconds of the snowflake epoch since 1970."""
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def stamp(milliseconds: int) -> str:
+    """Return X's form of a time: 2024-01-15T10:35:00.000Z."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{_second(seconds)}.{rest:03d}Z"
+
+
+def made_at(number: int) -> int:
+    """Return when the id was made, milliseconds since 1970."""
+    return (number >> 22) + EPOCH
+
+
+def first_at(milliseconds: float) -> int:
+    """Return the lowest id of that millisecond."""
+    return max(0, int(milliseconds) - EPOCH) << 22
+
+
+class Snowflakes:
+    """Unique, increasing ids of one machine, also while the clock stands still or goes back."""
+
+    def __init__(self, machine: int) -> None:
+        self._machine = (machine % 1024) << 12
+        self._last = 0
+        self._count = 0
+
+    def next(self, milliseconds: int) -> int:
+        """Return the next id at that time, or just after the previous one."""
+        if milliseconds > self._last:
+            self._last, self._count = milliseconds, 0
+        else:
+            self._count += 1
+            if self._count == 4096:
+                self._last, self._count = self._last + 1, 0
+        return (self._last - EPOCH) << 22 | self._machine | self._count

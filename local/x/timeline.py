@@ -1,0 +1,143 @@
+"""The posts of the stand-in in the order of their making, bounded by age and number."""
+
+import time
+from bisect import bisect_left
+from collections import deque
+from operator import attrgetter
+from random import Random
+
+import orjson
+
+from local.x.posts import POOL, Rule, Template, Templates
+from local.x.projection import NAMINGS, POST_NAMES, Projection
+from local.x.snowflake import Snowflakes, first_at, made_at, stamp
+from local.x.vocabulary import accounts
+
+KEPT_DAYS = 7
+"""Reach of recent search, days (X's own)."""
+_EDITS = 0.03
+_METRICS = (
+    "retweet_count",
+    "reply_count",
+    "like_count",
+    "quote_count",
+    "bookmark_count",
+    "impression_count",
+)
+
+
+def _counts(seed: int) -> dict[str, list[bytes]]:
+    rng = Random(f"counts:{seed}")
+    rows = [(0,) * 6] * 12 + [
+        tuple(int(rng.random() ** 4 * top) for top in (9, 4, 30, 3, 5, 900)) for _ in range(20)
+    ]
+    return {
+        naming: [
+            orjson.dumps(
+                {
+                    POST_NAMES.get(name, name) if naming == "posts" else name: value
+                    for name, value in zip(_METRICS, row, strict=True)
+                }
+            )
+            for row in rows
+        ]
+        for naming in NAMINGS
+    }
+
+
+class Post:
+    """One post: id, template, index of its ending and counts, ids of all its versions."""
+
+    __slots__ = ("charged", "counts", "history", "id", "tail", "template")
+
+    def __init__(
+        self, number: int, template: Template, tail: int, counts: int, history: tuple[int, ...]
+    ) -> None:
+        self.id = number
+        self.template = template
+        self.tail = tail
+        self.counts = counts
+        self.history = history
+        self.charged = False
+
+
+class Timeline:
+    """Makes posts for the active rules, the same texts in the same order for the same seed."""
+
+    def __init__(self, seed: int, kept: int) -> None:
+        self.posts: list[Post] = []
+        self.made = 0
+        self._kept = kept
+        self._seed = seed
+        self._people = accounts(600, seed)
+        self._ids = Snowflakes(seed)
+        self._rng = Random(f"timeline:{seed}")
+        self._counts = _counts(seed)
+        self._editable: deque[Post] = deque(maxlen=48)
+        self._templates = Templates((), self._people, seed)
+
+    def use(self, rules: list[Rule]) -> None:
+        """Match the posts made from now on against these rules."""
+        self._templates = Templates(rules, self._people, self._seed)
+        self._editable.clear()
+
+    def make(self, at: float | None = None) -> Post | None:
+        """Make one post at that time (unix seconds, default now); None if no rule can match."""
+        rng = self._rng
+        now = int((time.time() if at is None else at) * 1000)
+        if self._editable and rng.random() < _EDITS:
+            post = self._edit(now, rng)
+        else:
+            template = self._templates.draw(rng.getrandbits(16) % POOL)
+            if template is None:
+                template = next(filter(None, map(self._templates.draw, range(64))), None)
+                if template is None:
+                    return None
+            number = self._ids.next(now)
+            post = Post(
+                number,
+                template,
+                rng.getrandbits(16) % len(template.tails),
+                rng.getrandbits(5),
+                (number,),
+            )
+        if len(post.history) < 3 and post.template.post.open_ended and rng.random() < 0.2:
+            self._editable.append(post)
+        self.made += 1
+        self.posts.append(post)
+        if len(self.posts) > self._kept * 1.1:
+            del self.posts[: len(self.posts) - self._kept]
+        return post
+
+    def _edit(self, now: int, rng: Random) -> Post:
+        old = self._editable.popleft()
+        number = self._ids.next(now)
+        template = self._templates.edited(old.template)
+        return Post(number, template, old.tail, rng.getrandbits(5), (*old.history, number))
+
+    def line(self, post: Post, projection: Projection) -> bytes:
+        """Return the post as the stream sends it, without the CRLF."""
+        own = b"%d" % post.id
+        history = post.history
+        if len(history) == 1:
+            first = versions = own
+        else:
+            first = b"%d" % history[0]
+            versions = b'","'.join([b"%d" % number for number in history])
+        template = post.template
+        return template.format(projection) % {
+            b"I": own,
+            b"A": stamp(made_at(post.id)).encode(),
+            b"H": versions,
+            b"C": first,
+            b"T": template.tails[post.tail],
+            b"M": self._counts[projection.naming][post.counts],
+        }
+
+    def between(self, first: int, end: int) -> list[Post]:
+        """Return the kept posts with first <= id < end, oldest first."""
+        oldest = first_at((time.time() - KEPT_DAYS * 86400) * 1000)
+        posts, key = self.posts, attrgetter("id")
+        return posts[
+            bisect_left(posts, max(first, oldest), key=key) : bisect_left(posts, end, key=key)
+        ]

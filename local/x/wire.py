@@ -1,0 +1,140 @@
+"""One stream connection's bytes: chunked framing, and how much the other side acknowledged."""
+
+import asyncio
+import fcntl
+import socket
+import struct
+import sys
+import termios
+import time
+from collections import deque
+
+from local.x.ledger import Ledger
+from local.x.timeline import Post
+
+HIGH_WATER = 128 * 1024
+"""Bytes waiting in this process above which no more posts are made for a slow reader."""
+_BYTES_ACKED = 120  # offset of tcpi_bytes_acked in Linux's struct tcp_info
+
+
+def acknowledged(sock: socket.socket) -> int | None:
+    """Return the bytes that the peer's kernel acknowledged on this socket, None where unknown."""
+    if sys.platform != "linux":
+        return None
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    except OSError:
+        return None
+    return (
+        int(struct.unpack_from("Q", info, _BYTES_ACKED)[0])
+        if len(info) >= _BYTES_ACKED + 8
+        else None
+    )
+
+
+def queued(sock: socket.socket) -> int:
+    """Return the bytes in the kernel that the peer has not acknowledged."""
+    try:
+        return int(struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4)))[0])
+    except OSError:
+        return 0
+
+
+class Wire:
+    """Writes lines to a connection and remembers which delivery each byte belongs to."""
+
+    def __init__(self, transport: asyncio.Transport, ledger: Ledger) -> None:
+        self.transport = transport
+        self._ledger = ledger
+        self._socket = socket.socket(fileno=socket.dup(transport.get_extra_info("socket").fileno()))
+        base = acknowledged(self._socket)
+        self._before = (
+            None
+            if base is None
+            else base + queued(self._socket) + transport.get_write_buffer_size()
+        )
+        self._written = 0
+        self._marks: deque[tuple[int, int, list[int]]] = deque()
+        self.last_write = time.monotonic()
+
+    @property
+    def alive(self) -> bool:
+        """Say whether the connection can still be written to."""
+        return not self.transport.is_closing()
+
+    @property
+    def waiting(self) -> int:
+        """Return the bytes not yet handed to the kernel."""
+        return self.transport.get_write_buffer_size()
+
+    def write(self, data: bytes, *, broken: bool = False) -> None:
+        """Write one HTTP chunk; broken announces more bytes than it sends."""
+        length = len(data) * 2 if broken else len(data)
+        framed = b"%x\r\n%b%b" % (length, data, b"" if broken else b"\r\n")
+        self.transport.write(framed)
+        self._written += len(framed)
+        self._ledger.bytes += len(framed)
+        self.last_write = time.monotonic()
+
+    def deliver(self, posts: list[Post], lines: list[bytes]) -> bool:
+        """Write posts in one chunk and record them; False if the connection is gone."""
+        if not self.alive:
+            return False
+        lines.append(b"")
+        self.write(b"\r\n".join(lines))
+        if self._before is not None:
+            end = self._before + self._written - 2
+            self._marks.append(
+                (end, self._ledger.delivered, [len(line) + 2 for line in lines[:-1]])
+            )
+            if len(self._marks) > 1024:
+                self._forget()
+        self._ledger.deliver(posts)
+        return self.alive
+
+    def _forget(self) -> None:
+        known = acknowledged(self._socket) or 0
+        while self._marks and self._marks[0][0] <= known:
+            self._marks.popleft()
+
+    async def drained(self, seconds: float) -> bool:
+        """Wait until the peer's kernel has everything; False if it does not take it in time."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.alive:
+            if self.waiting == 0 and queued(self._socket) == 0:
+                return True
+            await asyncio.sleep(0.002)
+        return False
+
+    def finish(self) -> None:
+        """Write the last chunk: the clean end of a chunked body."""
+        self.transport.write(b"0\r\n\r\n")
+
+    def reset(self) -> None:
+        """End the connection with a TCP reset."""
+        self._settle()
+        sock = self.transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.close()
+        self.transport.abort()
+
+    def close(self) -> None:
+        """Let go of the socket, and take back deliveries that were never acknowledged."""
+        if self._socket.fileno() != -1:
+            self._settle()
+            self._socket.close()
+
+    def _settle(self) -> None:
+        if self._before is None or not self._marks:
+            return
+        known = acknowledged(self._socket)
+        if known is None or (self.alive and self.waiting + queued(self._socket) == 0):
+            return
+        for end, position, lengths in self._marks:
+            at = end - sum(lengths)
+            for offset, length in enumerate(lengths):
+                at += length
+                if at > known:
+                    self._ledger.take_back(range(position + offset, position + len(lengths)))
+                    break
+        self._marks.clear()

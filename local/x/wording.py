@@ -1,0 +1,83 @@
+"""A post's text under construction, with its entities: mentions, hashtags, cashtags, links."""
+
+from random import Random
+from typing import Any
+
+from local.x.vocabulary import FILLERS, SENTENCES, SITES, Account
+
+_CODE = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+
+
+class Wording:
+    """Text and entities; positions are in code points from 0, the end excluded, as X counts."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.entities: dict[str, list[dict[str, Any]]] = {}
+        self.mentioned: list[Account] = []
+        self.links: list[dict[str, Any]] = []
+
+    def add(self, piece: str, kind: str = "", **entity: Any) -> None:
+        """Append a piece after a space; kind is the entity that it is, if it is one."""
+        if self.text and not self.text.endswith((" ", "\n")):
+            self.text += " "
+        start = len(self.text)
+        self.text += piece
+        if kind:
+            place = {"start": start, "end": len(self.text)}
+            self.entities.setdefault(kind, []).append({**place, **entity})
+
+    def mention(self, user: Account) -> None:
+        """Append @user."""
+        self.add(f"@{user.username}", "mentions", username=user.username, id=user.id)
+        self.mentioned.append(user)
+
+    def sentence(self, lang: str, words: list[str], rng: Random) -> None:
+        """Append a sentence of the language around the words, each word an annotation by chance."""
+        if not words:
+            self.add(rng.choice(FILLERS.get(lang, FILLERS["en"])))
+            return
+        sentence = rng.choice(SENTENCES.get(lang, SENTENCES["en"]))
+        self.add(sentence.format(" ".join(words)))
+        for word in words:
+            start = self.text.find(word)
+            if start >= 0 and rng.random() < 0.6:
+                self.entities.setdefault("annotations", []).append(
+                    {
+                        "start": start,
+                        "end": start + len(word) - 1,
+                        "probability": round(0.5 + rng.random() / 2, 4),
+                        "type": rng.choice(("Other", "Product", "Organization", "Place")),
+                        "normalized_text": word,
+                    }
+                )
+
+    def link(self, address: str, rng: Random) -> None:
+        """Append a t.co link to the address, or to one of the made-up sites where it is empty."""
+        site, title = rng.choice(SITES)
+        expanded = site.format(n=rng.randrange(10_000))
+        if address:
+            expanded = address if "://" in address else f"https://{address}"
+        shown = expanded.split("://", 1)[1]
+        url = f"https://t.co/{''.join(rng.choices(_CODE, k=10))}"
+        link = {
+            "url": url,
+            "expanded_url": expanded,
+            "display_url": shown if len(shown) <= 27 else shown[:26] + "…",
+            "images": [
+                {"url": f"https://example.com/img/{url[-6:]}?name={name}", "width": w, "height": h}
+                for name, w, h in (("orig", 1200, 630), ("150x150", 150, 150))
+            ],
+            "status": 200,
+            "title": title,
+            "description": "A page that does not exist, for a post that was never written.",
+            "unwound_url": expanded,
+        }
+        self.links.append(link)
+        self.add(url, "urls", **link)
+
+    def without_links(self, text: str) -> str:
+        """Return a text without the t.co addresses: a keyword does not match those."""
+        for link in self.links:
+            text = text.replace(link["url"], " ")
+        return text
