@@ -1,0 +1,64 @@
+"""`python -m producer`: X's filtered stream to Pub/Sub, or with --print to the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from producer.health import PortError
+from producer.log import redact, start_log
+from producer.service import Service
+from producer.settings import Settings, SettingsError, log_level
+from producer.state import StateError
+
+_EPILOG = """\
+environment: X_BEARER_TOKEN or X_BEARER_TOKEN_FILE (needed), TOPIC, DEAD_LETTER_TOPIC, RULES_FILE,
+X_API_BASE_URL, POST_BUDGET, BACKFILL_MINUTES, STATE_DIR, PORT, INSTANCE, LOG_LEVEL, BUFFER_POSTS,
+BUFFER_BYTES, PUBLISH_STALL_SECONDS; Google credentials as usual.
+exit codes: 0 stopped by a signal, everything read is published or kept in STATE_DIR; 1 Pub/Sub
+refuses the topic (everything is kept); 2 a setting, a rule or the token is wrong."""
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Run until a signal or until it cannot go on; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m producer",
+        description="Read X's filtered stream and publish each post to Pub/Sub.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--print", action="store_true",
+        help="print each post to standard output as X sends it; publishes too where TOPIC is set",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rule", action="append", default=[], metavar="VALUE",
+        help="a rule of the stream, may be repeated; takes the place of RULES_FILE. X's rules are "
+        "made equal to these. With --print and no rules, those that X has are used and left alone",
+    )  # fmt: skip
+    arguments = parser.parse_args(argv)
+    plain = arguments.print or sys.stderr.isatty()
+    try:
+        instance = environ.get("INSTANCE") or socket.gethostname()
+        start_log(log_level(environ), instance, plain=plain)
+        service = Service(Settings.from_env(environ, arguments))
+    except (SettingsError, StateError, PortError) as error:
+        print(f"producer: {redact(str(error))}", file=sys.stderr)  # noqa: T201 - one line for a person
+        return 2
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Only a note: a handler that takes locks could meet itself.
+        signal.signal(number, lambda received, _: asked.append(received))
+    service.start()
+    while not asked and not service.ended.is_set():
+        time.sleep(0.1)
+    return service.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""The loop around the stream's connections: when to connect, when not to, and what it meant.
+
+tweepy's own loop reconnects 3,500 times in two seconds when X accepts and closes; here each
+connection is one call, and every wait between two can be cut short.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import requests
+import tweepy
+
+from producer.backoff import Backoff, Pacer
+from producer.budget import Budget
+from producer.coverage import Coverage
+from producer.events import BUDGET, ON_PURPOSE, SHUTDOWN, STALLED, event
+from producer.receiver import Receiver, Sink
+from producer.rulebook import RuleBook, words
+from producer.rules import RulesError
+from producer.settings import Settings, SettingsError
+from producer.stats import Stats
+from producer.stream import FIELDS, End, Stream, rate_limit_reset
+
+log = logging.getLogger(__name__)
+
+
+class StopError(Exception):
+    """The process must end: one line for a person, and the exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Reader:
+    """Reads until stop(). run() is for one thread; interrupt() and stop() for any.
+
+    Args:
+        before_first_connect: called once the rules are right, so that the token is known to be.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sink: Sink,
+        rules: RuleBook,
+        budget: Budget,
+        coverage: Coverage,
+        backoff: Backoff,
+        pacer: Pacer,
+        stats: Stats,
+        before_first_connect: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._sink = sink
+        self._rules = rules
+        self._budget = budget
+        self._coverage = coverage
+        self._backoff = backoff
+        self._pacer = pacer
+        self._stats = stats
+        self._before_first_connect = before_first_connect
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._stream: Stream | None = None
+        self._token = ""
+        self._receiver = Receiver(sink, budget, coverage, stats, settings, self.interrupt)
+        self._rules_applied = False
+        self.failure: StopError | None = None
+
+    def run(self) -> None:
+        """Read until stop() or until it cannot go on; then `failure` says why."""
+        try:
+            while not self._stop.is_set():
+                self._connect_when_allowed()
+        except StopError as failure:
+            self.failure = failure
+        except Exception as error:
+            log.exception("The reader failed: a fault in this program")
+            self.failure = StopError(f"The reader failed: {type(error).__name__}: {error}", 1)
+        finally:
+            self._stats.state = "stopped"
+
+    def stop(self) -> None:
+        """End for good: reads no more, waits no more."""
+        self._stop.set()
+        self.interrupt(SHUTDOWN)
+
+    def interrupt(self, reason: str) -> None:
+        """End the present connection, if there is one; run() decides when to connect again."""
+        with self._lock:
+            stream = self._stream
+        if stream is not None:
+            stream.stop(reason)
+
+    # What one connection does, in order.
+
+    def _connect_when_allowed(self) -> None:
+        if self._blocked_by_sink():
+            return
+        if not self._rules_applied:
+            self._apply_rules()
+            return
+        if self._paused_by_budget():
+            return
+        if (wait := self._pacer.wait()) > 0:
+            log.warning(
+                "%.0f connects in 15 minutes, X allows 50: the next one in %.0f s",
+                self._pacer.LIMIT, wait,
+            )  # fmt: skip
+            self._wait(wait)
+            return
+        self._after(self._connection())
+
+    def _blocked_by_sink(self) -> bool:
+        if self._sink.may_read():
+            return False
+        if self._stats.state != "paused_publish":
+            self._stats.state = "paused_publish"
+            reason = self._sink.blocked() or STALLED
+            log.error(
+                "Disconnected from X on purpose (%s): what was read cannot be published, and each "
+                "further post costs money. %d messages are held and tried again.",
+                reason, self._stats.buffered,
+            )  # fmt: skip
+            self._tell("publish_stalled", reason=reason, detail={"held": self._stats.buffered})
+        self._stop.wait(0.2)
+        return True
+
+    def _paused_by_budget(self) -> bool:
+        budget = self._budget
+        if not budget.spent:
+            if budget.paused:
+                budget.paused = False
+                self._stats.budget_paused_until = 0.0
+                budget.save()
+                log.info(
+                    "The post budget allows reading again: %d of %d", budget.used, budget.limit
+                )
+                self._tell("budget_resumed", posts_used=budget.used, post_budget=budget.limit)
+            return False
+        self._stats.state = "paused_budget"
+        self._stats.budget_paused_until = budget.period_end
+        if not budget.paused:
+            budget.paused = True
+            budget.save()
+            log.warning(
+                "Post budget used up: %d of %d. Paused until %s. Raise postBudget to go on "
+                "earlier.",
+                budget.used, budget.limit, budget.until(),
+            )  # fmt: skip
+            self._coverage.ended(BUDGET)
+            self._tell(
+                "budget_paused",
+                reason=BUDGET,
+                posts_used=budget.used,
+                post_budget=budget.limit,
+                detail={"until": budget.until()},
+            )
+        self._stop.wait(0.5)
+        return True
+
+    def _apply_rules(self) -> None:
+        try:
+            self._token = self._settings.token.read()
+            self._rules.apply()
+        except (RulesError, SettingsError) as error:
+            if self._receiver.ever_connected:
+                log.error("%s", error)  # noqa: TRY400 - a line for a person, not a fault
+                self._wait(self._backoff.refused())
+                return
+            raise StopError(str(error), 2) from None
+        except tweepy.HTTPException as error:
+            status = error.response.status_code
+            self._coverage.ended(f"http_{status}")
+            self._refused(status, words(error), rate_limit_reset(error.response), "the rules")
+        except requests.RequestException as error:
+            wait = self._backoff.unreachable()
+            self._coverage.ended("unreachable")
+            log.warning(
+                "X cannot be reached for the rules: %s. Again in %.1f s", words(error), wait
+            )
+            self._wait(wait)
+        else:
+            self._stats.rules = self._rules.count
+            self._rules_applied = True
+            if not self._receiver.ever_connected:
+                self._before_first_connect()
+
+    def _connection(self) -> End:
+        try:
+            self._token = self._settings.token.read()
+        except SettingsError as error:
+            if not self._receiver.ever_connected:
+                raise StopError(str(error), 2) from None
+            return End("http_401", status=401, words=str(error))
+        self._receiver.begin()
+        stream = Stream(self._token, self._settings.api_base_url, self._receiver)
+        with self._lock:
+            self._stream = stream
+        if self._stop.is_set():
+            return End(SHUTDOWN)
+        self._stats.state = "connecting"
+        self._stats.connects += 1
+        self._stats.reconnects += self._stats.connects > 1
+        self._pacer.connecting()
+        params: dict[str, Any] = dict(FIELDS)
+        if self._settings.backfill_minutes:
+            params["backfill_minutes"] = self._settings.backfill_minutes
+        end = stream.read(params)
+        with self._lock:
+            self._stream = None
+        return end
+
+    def _after(self, end: End) -> None:
+        control, truncated = self._receiver.control, self._receiver.truncated_line
+        reason = {"closed": "disconnected", "reset": "disconnected"}.get(end.reason, end.reason)
+        self._stats.ends[reason] += 1
+        if end.connected:
+            self._backoff.after(uptime=end.uptime, had_data=end.had_data)
+            detail: dict[str, Any] = {"how": end.reason, "uptime_seconds": round(end.uptime, 1)}
+            if control:
+                detail["control"] = control
+            if truncated:
+                detail["truncated_line"] = truncated
+            self._coverage.ended(reason, detail)
+        else:
+            self._coverage.ended(reason)
+        if end.reason in ON_PURPOSE:
+            return
+        if end.status is not None:
+            self._refused(end.status, end.words, end.reset, "the stream")
+            return
+        if control == "TooManyConnections":
+            self._refused(429, f"{control} {end.words}", end.reset, "the stream")
+            return
+        wait = self._backoff.dropped() if end.connected else self._backoff.unreachable()
+        log.warning(
+            "The stream ended (%s) after %.1f s: %s. Next connect in %.2f s",
+            control or end.reason, end.uptime, end.words or "X closed it", wait,
+        )  # fmt: skip
+        self._wait(wait)
+
+    def _refused(self, status: int, text: str, reset: float | None, what: str) -> None:
+        if status in (400, 401, 403) and not self._receiver.ever_connected:
+            raise StopError(f"X refuses {what}: {text}. {_fix(status)}", 2)
+        wait = self._backoff.limited(reset) if status == 429 else self._backoff.refused()
+        hint = ""
+        if status == 409 or "RuleConfigurationIssue" in text:
+            self._rules_applied = False
+        if "TooManyConnections" in text:
+            hint = (
+                " Another connection of this app is open; a stale one is ended by DELETE "
+                "/2/connections/filtered_stream."
+            )
+        log.error("X refuses %s: %s.%s Again in %.0f s", what, text, hint, wait)
+        self._wait(wait, token=status in (401, 403))
+
+    def _wait(self, seconds: float, *, token: bool = False) -> None:
+        """Wait, but no longer than until stop(), or until the token file holds another token."""
+        if seconds <= 0:
+            return
+        self._stats.state, self._stats.backoff = "backoff", seconds
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self._stop.wait(min(left, 1.0)):
+            if token and self._token_changed():
+                log.info("The bearer token has changed: trying it")
+                break
+        self._stats.backoff = 0.0
+
+    def _token_changed(self) -> bool:
+        try:
+            return self._settings.token.read() != self._token
+        except SettingsError:
+            return False
+
+    def _tell(self, kind: str, **columns: Any) -> None:
+        self._sink.event(event(kind, self._settings.instance, **columns))
+
+
+def _fix(status: int) -> str:
+    if status == 401:
+        return "Check the bearer token (X_BEARER_TOKEN or X_BEARER_TOKEN_FILE): X does not know it."
+    if status == 403:
+        return (
+            "The X app of this bearer token has no right to the filtered stream: see its project."
+        )
+    return "Check the settings of the stream, BACKFILL_MINUTES first: not every X plan allows it."

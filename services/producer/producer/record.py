@@ -1,0 +1,201 @@
+"""A line of X's stream as a row of the table: pure, and the only place that knows X's field names.
+
+Both naming generations are read (referenced_tweets and referenced_posts, and so on; OpenAPI
+description 2.167 renames them). The row's form is sink/schema/tweets.json; the columns
+published_at, inserted_at and message_id are the sink's. What has no column is in `raw`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+# Milliseconds of X's epoch, 2010-11-04T01:42:54.657Z; an id's upper bits count from there.
+# https://docs.x.com/fundamentals/x-ids
+SNOWFLAKE_EPOCH = 1_288_834_974_657
+
+_INT64 = 1 << 63
+_EPOCH = datetime(1970, 1, 1)
+# What X writes is BigQuery's form already, but for the zone.
+_X_FORM = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII).fullmatch
+# Our name, then X's two names.
+_METRICS = (
+    ("reposts", "retweet_count", "repost_count"),
+    ("replies", "reply_count", "reply_count"),
+    ("likes", "like_count", "like_count"),
+    ("quotes", "quote_count", "quote_count"),
+    ("bookmarks", "bookmark_count", "bookmark_count"),
+    ("impressions", "impression_count", "impression_count"),
+)
+_NO_POST: Mapping[str, Any] = {}
+
+
+class RecordError(ValueError):
+    """A line that holds no usable post: what is wrong with it."""
+
+
+def to_record(
+    line: Mapping[str, Any], raw: str, ingested_at: int, source: str = "stream"
+) -> dict[str, Any]:
+    """Return the row of one post.
+
+    Args:
+        line: the parsed line: `data`, and where X gives them `includes` and `matching_rules`.
+        raw: the same as X sent it.
+        ingested_at: when it was read, microseconds since 1970, UTC.
+        source: "stream" or "backfill".
+
+    Raises:
+        RecordError: no post, or a post without a usable id or text. Anything else that is missing
+            or of another type leaves its column empty.
+    """
+    post = line.get("data")
+    if not isinstance(post, dict):
+        raise RecordError("the line holds no post: `data` is missing or not an object")
+    post_id = integer(post.get("id"))
+    if post_id is None:
+        raise RecordError(f"the post's id is not a 64-bit integer: {str(post.get('id'))[:100]!r}")
+    note = _object(post.get("note_tweet")) or _object(post.get("note_post"))
+    text = note.get("text")
+    if not isinstance(text, str):
+        text = post.get("text")
+        if not isinstance(text, str):
+            raise RecordError(f"post {post_id} has no text")
+    entities, more = _object(post.get("entities")), _object(note.get("entities"))
+    author_id = integer(post.get("author_id"))
+    edits = _integers(post.get("edit_history_tweet_ids") or post.get("edit_history_post_ids"))
+    return {
+        "id": post_id,
+        "created_at": created_at(post.get("created_at")) or created_at_of(post_id),
+        "text": text,
+        "author_id": author_id,
+        "author_username": _username(line, author_id),
+        "lang": _text(post.get("lang")),
+        "conversation_id": integer(post.get("conversation_id")),
+        "in_reply_to_user_id": integer(post.get("in_reply_to_user_id")),
+        "possibly_sensitive": _boolean(post.get("possibly_sensitive")),
+        "hashtags": _entity(entities, more, "hashtags", "tag", "text"),
+        "mentions": _entity(entities, more, "mentions", "username", "screen_name"),
+        "urls": _entity(entities, more, "urls", "expanded_url", "url"),
+        "referenced_posts": [
+            {"type": _text(item.get("type")), "id": integer(item.get("id"))}
+            for item in _objects(post.get("referenced_tweets") or post.get("referenced_posts"))
+        ],
+        "edit_history_ids": edits,
+        "original_id": edits[0] if edits else post_id,
+        "public_metrics": _metrics(post.get("public_metrics")),
+        "rule_tags": rule_tags(line),
+        "raw": raw,
+        "source": source,
+        "ingested_at": timestamp(ingested_at),
+    }
+
+
+def rule_tags(line: Mapping[str, Any]) -> list[str]:
+    """Return the tags of the rules that a line matched; the id of a rule that has no tag."""
+    tags = []
+    for rule in _objects(line.get("matching_rules")):
+        tag = rule.get("tag")
+        if not isinstance(tag, str) or not tag:
+            tag = str(rule.get("id") or "")
+        if tag:
+            tags.append(tag)
+    return tags
+
+
+def timestamp(microseconds: int) -> str:
+    """Return a BigQuery TIMESTAMP, such as 2024-01-15T10:35:00.123456Z."""
+    moment = _EPOCH + timedelta(microseconds=microseconds)
+    return f"{moment.isoformat(timespec='microseconds')}Z"
+
+
+def created_at(value: object) -> str | None:
+    """Return X's time as a BigQuery DATETIME in UTC with milliseconds; None for no usable time."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        if _X_FORM(value):
+            return value[:-1]
+        # A time without a zone is X's, so UTC.
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment
+    except (ValueError, OverflowError):
+        return None
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds")
+
+
+def created_at_of(post_id: int) -> str:
+    """Return the time that is in the upper bits of a post id, as created_at() does."""
+    moment = datetime.fromtimestamp(created_ms(post_id) / 1000, UTC)
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds")
+
+
+def created_ms(post_id: int) -> int:
+    """Return when a post id was made, milliseconds since 1970, UTC."""
+    return (post_id >> 22) + SNOWFLAKE_EPOCH
+
+
+def integer(value: object) -> int | None:
+    """Return an id, which X gives as decimal text, as a 64-bit integer from 0; else None."""
+    if isinstance(value, str):
+        # int() alone would also take '1_0', ' 1 ' and digits of other scripts.
+        if not (value.isdecimal() and value.isascii() and len(value) < 20):
+            return None
+        value = int(value)
+    elif type(value) is not int:
+        return None
+    return value if 0 <= value < _INT64 else None
+
+
+def _username(line: Mapping[str, Any], author_id: int | None) -> str | None:
+    if author_id is not None:
+        for user in _objects(_object(line.get("includes")).get("users")):
+            if integer(user.get("id")) == author_id:
+                return _text(user.get("username"))
+    return None
+
+
+def _metrics(value: object) -> dict[str, int | None] | None:
+    if not isinstance(value, dict):
+        return None
+    return {
+        name: integer(value[old] if old in value else value.get(new)) for name, old, new in _METRICS
+    }
+
+
+def _entity(
+    entities: Mapping[str, Any], more: Mapping[str, Any], kind: str, name: str, older: str
+) -> list[str]:
+    # Long posts have the entities of their first 280 characters in one place, all in another.
+    found: dict[str, None] = {}
+    for items in (entities.get(kind), more.get(kind)):
+        if items:
+            for item in _objects(items):
+                value = item.get(name) or item.get(older)
+                if isinstance(value, str):
+                    found[value] = None
+    return list(found)
+
+
+def _integers(value: object) -> list[int]:
+    if not isinstance(value, list):
+        return []
+    return [number for item in value if (number := integer(item)) is not None]
+
+
+def _objects(value: object) -> Iterable[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else ()
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else _NO_POST
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _boolean(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None

@@ -1,0 +1,227 @@
+"""The producer's parts put together, and their clock: what runs beside the stream's thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any
+
+from producer.backoff import Backoff, Pacer, Waits
+from producer.budget import USAGE_EVERY, Budget, UsageError, read_usage
+from producer.coverage import Coverage
+from producer.events import BUDGET, SHUTDOWN, event
+from producer.health import HealthServer
+from producer.log import OncePerMinute
+from producer.outbox import Outbox
+from producer.reader import Reader, StopError
+from producer.rulebook import RuleBook
+from producer.rules import Rule, RulesChange
+from producer.settings import Settings, SettingsError
+from producer.state import StateDir
+from producer.stats import Stats
+from producer.stream import Stream
+from producer.terminal import Terminal
+
+log = logging.getLogger(__name__)
+
+# SIGTERM to exit in 10 s: X's buffer takes 2, Pub/Sub this, the rest is reserve.
+FLUSH = 6.5
+RULES_EVERY = 5.0
+TICK = 0.5
+
+
+class Service:
+    """A producer, from start() to close().
+
+    Attributes:
+        ended: set when it cannot go on by itself; close() then gives the exit code.
+
+    Raises:
+        SettingsError, StateError, PortError: one line each, for a person.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.stats = Stats(budget_limit=settings.post_budget)
+        self.ended = threading.Event()
+        self._closing = threading.Event()
+        self._refused: str | None = None
+        self._once = OncePerMinute(log)
+        self._ticked = time.monotonic()
+        self._threads = [
+            threading.Thread(target=self._read, name="stream", daemon=True),
+            threading.Thread(target=self._clock, name="clock", daemon=True),
+            threading.Thread(target=self._errands, name="errands", daemon=True),
+        ]
+        self.health = (
+            None if settings.port is None else HealthServer(settings.port, self.stats, self.fault)
+        )
+        self._state = StateDir(settings.state_dir) if settings.state_dir else None
+        self._outbox: Outbox | None = None
+        if settings.topic and self._state:
+            self._outbox = Outbox(
+                settings, settings.topic, self._state, self.stats, self._on_refused
+            )
+        self.budget = Budget(settings.post_budget, self._state)
+        self.coverage = Coverage(self._state, settings.instance)
+        self.rules = RuleBook(settings.rules, settings.rules_file, self.client, self._rules_changed)
+        sink = self._outbox
+        self.reader = Reader(
+            settings,
+            Terminal(sink, self.ended.set) if settings.print_posts or sink is None else sink,
+            self.rules,
+            self.budget,
+            self.coverage,
+            Backoff(Waits().scaled(settings.backoff_scale)),
+            Pacer(self._state),
+            self.stats,
+            self.read_usage,
+        )
+
+    def start(self) -> None:
+        """Begin."""
+        self._tell("started", detail={"rules": len(self.settings.rules or ())})
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> int:
+        """Read no more, publish what was read within 10 s, and return the exit code."""
+        self._closing.set()
+        self.reader.stop()
+        failure = self.failure
+        if failure is not None:
+            log.critical("%s", failure)
+        self._threads[0].join(3.0)
+        if self.coverage.gap is None:
+            self.coverage.ended(SHUTDOWN)
+        self.coverage.save()
+        self.budget.save()
+        self._tell("stopped", posts_used=self.budget.used)
+        kept = 0
+        if self._outbox is not None:
+            kept = self._outbox.close(0.5 if self._refused else FLUSH)
+        if kept:
+            log.warning(
+                "%d messages could not be published in time: they are kept in %s and sent at the "
+                "next start",
+                kept,
+                self.settings.state_dir,
+            )
+        if self.health is not None:
+            self.health.close()
+        if self._state is not None:
+            self._state.close()
+        if failure is not None:
+            return failure.code
+        log.info(
+            "Stopped: %d posts read, %d messages published, %d kept",
+            self.stats.posts,
+            self.stats.published,
+            kept,
+        )
+        return 0
+
+    @property
+    def failure(self) -> StopError | None:
+        """Why it cannot go on."""
+        return StopError(self._refused, 1) if self._refused else self.reader.failure
+
+    def fault(self) -> str | None:
+        """What a restart by Kubernetes would mend, or None."""
+        if time.monotonic() - self._ticked > 60:
+            return "the clock thread has not turned for 60 s"
+        stream = self._threads[0]
+        if stream.ident and not stream.is_alive() and not self._closing.is_set():
+            return "the stream's thread has ended"
+        if self.stats.state == "streaming" and time.time() - self.stats.last_byte > 120:
+            return "streaming, but nothing was read for 120 s"
+        return None
+
+    def client(self) -> Stream:
+        """Return a client for calls, with the token as it is now."""
+        return Stream(self.settings.token.read(), self.settings.api_base_url)
+
+    def read_usage(self) -> None:
+        """Ask X for the month's usage; without an answer our own count goes on."""
+        if self.settings.topic is None and not self.settings.post_budget:
+            return
+        try:
+            usage = read_usage(self.client())
+        except (UsageError, SettingsError) as error:
+            self._once.log(
+                logging.WARNING,
+                "usage_unknown",
+                f"X's usage cannot be read ({error}): going by our own count, {self.budget.used}",
+            )
+            return
+        self.budget.reading(usage)
+        self.stats.budget_used = self.budget.used
+        self._tell(
+            "usage",
+            posts_used=self.budget.used,
+            post_budget=self.settings.post_budget or None,
+            detail={"x_posts": usage.posts, "cap_reset_day": usage.reset_day},
+        )
+
+    def _read(self) -> None:
+        if self._outbox is not None:
+            replayed = self._outbox.replay(lambda: not self._closing.wait(0.05))
+            if replayed:
+                log.info("%d entries of an earlier run are sent from the journal", replayed)
+        if not self._closing.is_set():
+            self.reader.run()
+        self.ended.set()
+
+    def _clock(self) -> None:
+        """Heartbeat: what must be on disk for a restart, and what must be noticed in time."""
+        while not self._closing.wait(TICK):
+            self._ticked = time.monotonic()
+            try:
+                self.tick()
+            except Exception:
+                log.exception("The clock failed: a fault in this program")
+
+    def tick(self) -> None:
+        """One turn of the clock."""
+        budget = self.budget
+        self.coverage.save()
+        if budget.tick():
+            log.info("A new period of X's usage has begun")
+        self.stats.budget_used = budget.used
+        if budget.warn():
+            log.warning("80 %% of the post budget is used: %d of %d", budget.used, budget.limit)
+            self._tell("budget_warning", posts_used=budget.used, post_budget=budget.limit)
+        if budget.spent:
+            self.reader.interrupt(BUDGET)
+        if self._outbox is not None and (reason := self._outbox.blocked()):
+            self.reader.interrupt(reason)
+
+    def _errands(self) -> None:
+        """Calls to X, which may take their time."""
+        usage_at = time.monotonic() + USAGE_EVERY
+        while not self._closing.wait(RULES_EVERY):
+            try:
+                self.rules.poll()
+                self.stats.rules = self.rules.count
+                if time.monotonic() >= usage_at:
+                    usage_at = time.monotonic() + USAGE_EVERY
+                    self.read_usage()
+            except Exception:
+                log.exception("An errand to X failed: a fault in this program")
+
+    def _tell(self, kind: str, **columns: Any) -> None:
+        if self._outbox is not None:
+            self._outbox.event(event(kind, self.settings.instance, **columns))
+
+    def _rules_changed(self, change: RulesChange) -> None:
+        def shown(rules: tuple[Rule, ...]) -> list[dict[str, str | None]]:
+            return [{"value": rule.value, "tag": rule.tag} for rule in rules]
+
+        self._tell(
+            "rules_changed", detail={"added": shown(change.added), "deleted": shown(change.deleted)}
+        )
+
+    def _on_refused(self, message: str) -> None:
+        self._refused = message
+        self.ended.set()

@@ -1,0 +1,240 @@
+"""What the producer is told by its environment and its command line, checked once at start."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from producer.log import hide
+from producer.rules import Rule, RulesError, read_rules
+
+# https://docs.cloud.google.com/pubsub/docs/pubsub-basics#resource_names
+_TOPIC = re.compile(r"projects/[a-z0-9][a-z0-9.:-]*/topics/[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}")
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class SettingsError(ValueError):
+    """A setting that cannot work: its name, its value, the rule, the fix, in one line."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """Where X's bearer token is found. A file is read again at each connect, so that a
+    rotated token needs no restart.
+
+    Attributes:
+        path: mounted secret, or None.
+        value: token given in the environment, for a person's own run; never shown.
+    """
+
+    path: Path | None = None
+    value: str | None = field(default=None, repr=False)
+
+    def read(self) -> str:
+        """Return the token as it is now; from here on the log does not show it.
+
+        Raises:
+            SettingsError: no token, an unreadable or empty file, or text that is no token.
+        """
+        if self.path is not None:
+            source = f"X_BEARER_TOKEN_FILE ({self.path})"
+            try:
+                token = self.path.read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingsError(
+                    f"{source} cannot be read: {error}. Mount the secret there, "
+                    "or set X_BEARER_TOKEN."
+                ) from None
+        else:
+            source = "X_BEARER_TOKEN"
+            token = (self.value or "").strip()
+        if not token:
+            raise SettingsError(
+                f"{source} is empty: the stream needs the bearer token of an X app. Copy it from "
+                "the X developer console (Keys and tokens) and set X_BEARER_TOKEN or "
+                "X_BEARER_TOKEN_FILE."
+            )
+        if not re.fullmatch(r"[\x21-\x7e]+", token):
+            # Not shown: it may be a token with a slip of the clipboard in it.
+            raise SettingsError(
+                f"{source} holds white space or characters outside ASCII, which no bearer token "
+                "has. Copy the token again, alone on one line."
+            )
+        hide(token)
+        return token
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the producer needs to know. Durations are seconds unless the name says more.
+
+    Attributes:
+        topic: full name of the topic for posts and events; None prints only.
+        dead_letter_topic: full name; None writes what cannot be used into the log instead.
+        rules: the stream's rules; None leaves X's as they are.
+        post_budget: posts a month; 0 means no guard.
+        backoff_scale: multiplies each wait before a reconnect; below 1 only for tests.
+    """
+
+    token: Token
+    topic: str | None = None
+    dead_letter_topic: str | None = None
+    api_base_url: str = "https://api.x.com"
+    rules: tuple[Rule, ...] | None = None
+    rules_file: Path | None = None
+    post_budget: int = 0
+    backfill_minutes: int = 0
+    state_dir: Path | None = None
+    port: int | None = None
+    instance: str = "producer"
+    log_level: str = "INFO"
+    print_posts: bool = False
+    buffer_posts: int = 50_000
+    buffer_bytes: int = 64_000_000
+    publish_stall: float = 60.0
+    backoff_scale: float = 1.0
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], arguments: argparse.Namespace) -> Settings:
+        """Read every setting.
+
+        Args:
+            environ: the process environment.
+            arguments: `print` (bool) and `rule` (list of rule values) from the command line.
+
+        Raises:
+            SettingsError: the first setting that cannot work.
+        """
+        rules_file = Path(environ["RULES_FILE"]) if environ.get("RULES_FILE") else None
+        try:
+            if arguments.rule:
+                rules: tuple[Rule, ...] | None = tuple(Rule.checked(v) for v in arguments.rule)
+                rules_file = None
+            else:
+                rules = read_rules(rules_file) if rules_file else None
+        except RulesError as error:
+            raise SettingsError(str(error)) from None
+        topic = _topic(environ, "TOPIC")
+        if topic is None and not arguments.print:
+            raise SettingsError(
+                "TOPIC is not set: there is nowhere to publish. Set it to projects/PROJECT/topics/"
+                "TOPIC, or run with --print to see the posts only."
+            )
+        if rules is None and not arguments.print:
+            raise SettingsError(
+                "RULES_FILE is not set: the stream needs rules. Set it to a JSON file such as "
+                '[{"value": "bigquery lang:en", "tag": "bigquery"}].'
+            )
+        token = Token(
+            path=Path(environ["X_BEARER_TOKEN_FILE"])
+            if environ.get("X_BEARER_TOKEN_FILE")
+            else None,
+            value=environ.get("X_BEARER_TOKEN"),
+        )
+        token.read()
+        state_dir = None
+        if topic is not None:
+            state_dir = Path(environ.get("STATE_DIR") or _default_state_dir(environ))
+        return cls(
+            token=token,
+            topic=topic,
+            dead_letter_topic=_topic(environ, "DEAD_LETTER_TOPIC"),
+            api_base_url=_base_url(environ),
+            rules=rules,
+            rules_file=rules_file,
+            post_budget=_integer(environ, "POST_BUDGET", 0, 0, 10**12),
+            backfill_minutes=_integer(environ, "BACKFILL_MINUTES", 0, 0, 5),
+            state_dir=state_dir,
+            port=_integer(environ, "PORT", 0, 0, 65535) if environ.get("PORT") else None,
+            instance=environ.get("INSTANCE") or socket.gethostname(),
+            log_level=log_level(environ),
+            print_posts=bool(arguments.print),
+            buffer_posts=_integer(environ, "BUFFER_POSTS", 50_000, 100, 10_000_000),
+            buffer_bytes=_integer(environ, "BUFFER_BYTES", 64_000_000, 1_000_000, 10**12),
+            publish_stall=_number(environ, "PUBLISH_STALL_SECONDS", 60.0, 0.1, 3600.0),
+            backoff_scale=_number(environ, "BACKOFF_SCALE", 1.0, 0.001, 10.0),
+        )
+
+
+def log_level(environ: Mapping[str, str]) -> str:
+    """Return LOG_LEVEL, checked.
+
+    Raises:
+        SettingsError: not one of logging's five levels.
+    """
+    level = (environ.get("LOG_LEVEL") or "INFO").upper()
+    if level not in _LEVELS:
+        raise SettingsError(
+            f"LOG_LEVEL is {environ['LOG_LEVEL']!r}: must be one of {', '.join(_LEVELS)}."
+        )
+    return level
+
+
+def _default_state_dir(environ: Mapping[str, str]) -> Path:
+    # A person's own run; the container always sets STATE_DIR.
+    base = environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "tweets-producer"
+
+
+def _topic(environ: Mapping[str, str], name: str) -> str | None:
+    value = environ.get(name)
+    if not value:
+        return None
+    if not _TOPIC.fullmatch(value):
+        raise SettingsError(
+            f"{name} is {value!r}: must be a full topic name. Write it as "
+            "projects/PROJECT/topics/TOPIC."
+        )
+    return value
+
+
+def _base_url(environ: Mapping[str, str]) -> str:
+    value = environ.get("X_API_BASE_URL") or "https://api.x.com"
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        raise SettingsError(
+            f"X_API_BASE_URL is {value!r}: must be an http(s) address. Leave it unset for "
+            "https://api.x.com."
+        )
+    return value.rstrip("/")
+
+
+def _integer(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = environ.get(name)
+    if not text:
+        return default
+    rule = f"{name} is {text!r}: must be a whole number from {low} to {high}."
+    try:
+        value = int(text)
+    except ValueError:
+        raise SettingsError(f"{rule} Unset it for {default}.") from None
+    if not low <= value <= high:
+        raise SettingsError(f"{rule} Unset it for {default}.")
+    return value
+
+
+def _number(
+    environ: Mapping[str, str], name: str, default: float, low: float, high: float
+) -> float:
+    text = environ.get(name)
+    if not text:
+        return default
+    rule = (
+        f"{name} is {text!r}: must be a number from {low:g} to {high:g}. Unset it for {default:g}."
+    )
+    try:
+        value = float(text)
+    except ValueError:
+        raise SettingsError(rule) from None
+    if not low <= value <= high:
+        raise SettingsError(rule)
+    return value

@@ -1,0 +1,218 @@
+"""One connection to X's filtered stream: tweepy's StreamingClient with its traps closed.
+
+filter() makes one connection and returns; the waits between connections are the reader's
+(reader.py). The tweepy release read for this is 4.17; what is worked round is said where it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+import tweepy
+import urllib3
+
+from producer.transport import CHUNK, LineHandler, LineResponse, XAdapter
+
+log = logging.getLogger(__name__)
+
+__all__ = ["FIELDS", "End", "Stream", "XAdapter", "rate_limit_reset"]
+
+PATIENCE = 0.5
+DRAIN = 2.0
+
+FIELDS = {
+    "tweet_fields": [
+        "created_at", "author_id", "lang", "conversation_id", "in_reply_to_user_id",
+        "possibly_sensitive", "entities", "referenced_tweets", "edit_history_tweet_ids",
+        "public_metrics", "note_tweet",
+    ],
+    "expansions": ["author_id"],
+    "user_fields": ["username"],
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class End:
+    """How a connection ended.
+
+    Attributes:
+        reason: closed, reset, stalled (nothing for 30 s), unreachable, http_STATUS, fault (in this
+            program), or the word given to stop().
+        connected: whether X had accepted it.
+        uptime: seconds since it was accepted.
+        had_data: whether a line with data came.
+        status: HTTP status where that ended it.
+        words: X's or the network's own words, one line.
+        reset: x-rate-limit-reset, seconds since 1970.
+    """
+
+    reason: str
+    connected: bool = False
+    uptime: float = 0.0
+    had_data: bool = False
+    status: int | None = None
+    words: str = ""
+    reset: float | None = None
+
+
+class Stream(tweepy.StreamingClient):  # type: ignore[misc]
+    """A client for one connection, and for the calls about rules and usage.
+
+    Args:
+        token: bearer token.
+        base_url: such as https://api.x.com.
+        handler: gets the lines; None for a client that makes calls only.
+    """
+
+    def __init__(self, token: str, base_url: str, handler: LineHandler | None = None) -> None:
+        super().__init__(token, chunk_size=CHUNK)
+        self.session.mount(XAdapter.TWEEPY_BASE, XAdapter(base_url, self))
+        self.handler: Any = handler
+        self.response: LineResponse | None = None
+        self._lock = threading.Lock()
+        self._stopping: str | None = None
+        self._drain_until = 0.0
+        self._impatience: threading.Timer | None = None
+        self._accepted_at: float | None = None
+        self._had_data = False
+        self._end: End | None = None
+
+    def read(self, params: Mapping[str, Any]) -> End:
+        """Make one connection and read until it ends; say how it ended. Raises nothing."""
+        self.filter(**params)
+        if self._impatience is not None:
+            self._impatience.cancel()
+        return self._end or self._ended("closed")
+
+    def stop(self, reason: str) -> None:
+        """End the connection at once, from any thread, without a loss: what X has sent is charged.
+
+        Our side is closed first, so that X sends no more and closes when all is sent. If X does not
+        within half a second, the receiving side is shut as well: a blocked read returns, and what
+        is in the socket's buffer is read, for two seconds at most.
+        """
+        with self._lock:
+            if self._stopping is not None:
+                return
+            self._stopping = reason
+            self._drain_until = time.monotonic() + PATIENCE + DRAIN
+            if self.response is None:
+                return  # on_connect() will see it
+        self._shut(socket.SHUT_WR)
+        self._impatience = threading.Timer(PATIENCE, self._shut, [socket.SHUT_RD])
+        self._impatience.daemon = True
+        self._impatience.start()
+
+    def _shut(self, how: int) -> None:
+        response = self.response
+        # It may have ended by itself in this moment.
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
+            sock = None if response is None else getattr(response.raw.connection, "sock", None)
+            if sock is None:
+                # Only reading can be shut then; a TLS connection loses what is in its buffer.
+                if response is not None and how == socket.SHUT_RD:
+                    response.raw.shutdown()
+                return
+            if how == socket.SHUT_RD:
+                # X must not go on to fill the buffer that is being emptied.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            # SSLSocket.shutdown() would drop the TLS state, and with it what has arrived.
+            socket.socket.shutdown(sock, how)
+
+    def drained(self) -> bool:
+        """Whether a stop was asked for and its time is up."""
+        return self._stopping is not None and time.monotonic() > self._drain_until
+
+    def on_connect(self) -> None:
+        """Note it; leave at once if stop() came while X was answering."""
+        with self._lock:
+            if self._stopping is not None:
+                self.disconnect()
+                return
+        self._accepted_at = time.monotonic()
+        self.handler.connected()
+
+    def on_data(self, raw_data: bytes) -> None:
+        """Pass a line on; tweepy's own on_data fails on a rule without a tag."""
+        self._had_data = True
+        self.handler.line(raw_data)
+
+    def on_keep_alive(self) -> None:
+        """Pass a blank line on."""
+        self.handler.keep_alive()
+
+    def on_closed(self, response: requests.Response) -> None:
+        """X ended the stream in order."""
+        self._end = self._ended("closed")
+        self.disconnect()
+
+    def on_request_error(self, status_code: int) -> None:
+        """X answered something else than 200."""
+        words, reset = f"HTTP {status_code}", None
+        if self.response is not None:
+            with contextlib.suppress(requests.RequestException, urllib3.exceptions.HTTPError):
+                text = " ".join(self.response.text.split())
+                words = f"HTTP {status_code}: {text[:500]}"
+            reset = rate_limit_reset(self.response)
+        self._end = self._ended(f"http_{status_code}", words=words, status=status_code, reset=reset)
+        self.disconnect()
+
+    def on_connection_error(self) -> None:
+        """The network failed; called inside tweepy's except block."""
+        self.on_exception(sys.exception() or OSError("connection error"))
+        self.disconnect()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Anything else; tweepy would log it and return as if all were well."""
+        if not isinstance(exception, (OSError, urllib3.exceptions.HTTPError)):
+            # requests' exceptions are OSErrors: this one is no fault of the network.
+            log.error("The stream failed: a fault in this program", exc_info=exception)
+            reason = "fault"
+        elif self._accepted_at is None:
+            reason = "unreachable"
+        elif _timed_out(exception):
+            reason = "stalled"
+        else:
+            reason = "reset"
+        words = f"{type(exception).__name__}: {' '.join(str(exception).split())[:300]}"
+        self._end = self._ended(reason, words=words)
+
+    def on_disconnect(self) -> None:
+        """Say nothing: the reader logs how it ended."""
+
+    def _ended(
+        self,
+        reason: str,
+        *,
+        words: str = "",
+        status: int | None = None,
+        reset: float | None = None,
+    ) -> End:
+        up = 0.0 if self._accepted_at is None else time.monotonic() - self._accepted_at
+        connected = self._accepted_at is not None
+        return End(self._stopping or reason, connected, up, self._had_data, status, words, reset)
+
+
+def _timed_out(exception: BaseException) -> bool:
+    return isinstance(exception, (requests.Timeout, urllib3.exceptions.ReadTimeoutError)) or any(
+        isinstance(cause, urllib3.exceptions.ReadTimeoutError) for cause in exception.args
+    )
+
+
+def rate_limit_reset(response: requests.Response) -> float | None:
+    """Return when X's limit allows the request again, seconds since 1970; None where it is not
+    the limit that refused it (a 429 for a second connection has the headers too).
+    """
+    if response.headers.get("x-rate-limit-remaining", "0") != "0":
+        return None
+    value = response.headers.get("x-rate-limit-reset", "")
+    return float(value) if value.isascii() and value.isdigit() else None

@@ -1,0 +1,61 @@
+"""Gaps: opened at the last covered moment, closed by the first byte after, over restarts too."""
+
+from __future__ import annotations
+
+import json
+
+from producer.coverage import Coverage
+from producer.state import StateDir
+
+
+def test_no_gap_before_the_first_byte(state: StateDir) -> None:
+    """Where nothing was ever covered, nothing is missing."""
+    coverage = Coverage(state, "me")
+    coverage.ended("unreachable")
+    assert coverage.resumed(5, None, 0) is None
+
+
+def test_gap_over_failures(state: StateDir) -> None:
+    """One gap holds all failed connects in it, keeps its first reason and names its neighbours."""
+    coverage = Coverage(state, "me")
+    coverage.covered(1_000_000, 17)
+    coverage.ended("disconnected", {"how": "reset"})
+    coverage.ended("http_503")
+    coverage.ended("http_503")
+    coverage.ended("http_429")
+    row = coverage.resumed(3_000_000, 18, 2)
+    assert row is not None
+    assert (row["gap_from"], row["gap_to"]) == (
+        "1970-01-01T00:00:01.000000Z", "1970-01-01T00:00:03.000000Z",
+    )  # fmt: skip
+    assert (row["reason"], row["last_id_before"], row["first_id_after"]) == ("disconnected", 17, 18)
+    assert json.loads(row["detail"]) == {
+        "how": "reset", "failed_connects": {"http_503": 2, "http_429": 1}, "backfill_minutes": 2,
+    }  # fmt: skip
+    assert coverage.resumed(4_000_000, None, 0) is None
+
+
+def test_kill_and_stop_are_told_apart(state: StateDir) -> None:
+    """After a kill the gap begins at the heartbeat with reason killed; after a stop, at the stop;
+    one that was open stays open with its reason.
+    """
+    coverage = Coverage(state, "me")
+    coverage.covered(1_000_000, 17)
+    coverage.save()
+    killed = Coverage(state, "me")
+    row = killed.resumed(2_000_000, None, 0)
+    assert row is not None
+    assert (row["reason"], row["gap_from"]) == ("killed", "1970-01-01T00:00:01.000000Z")
+    killed.covered(5_000_000, 19)
+    killed.ended("shutdown")
+    stopped = Coverage(state, "me")
+    assert stopped.gap is not None
+    assert stopped.gap["reason"] == "shutdown"
+    row = stopped.resumed(7_000_000, None, 0)
+    assert row is not None
+    assert row["last_id_before"] == 19
+    stopped.covered(8_000_000)
+    stopped.ended("disconnected")
+    again = Coverage(state, "me")
+    assert again.gap is not None
+    assert again.gap["reason"] == "disconnected"

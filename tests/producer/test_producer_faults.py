@@ -1,0 +1,336 @@
+"""What the producer does about faults of X and of Pub/Sub: real ones, made by the stand-ins."""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.pubsub import PubSubServer
+from local.x import XServer
+from producer import journal, service
+from tests.producer.parts import Here, Topic, delivered, settled, wait_for
+
+RunHere = Callable[..., Here]
+MakeX = Callable[..., XServer]
+
+
+def _ids(rows: list[dict[str, Any]]) -> set[int]:
+    return {row["id"] for row in rows}
+
+
+def _segments(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "state" / "journal").glob("*.seg"))
+
+
+def test_stalled_publishing_disconnects_and_recovers(
+    here: RunHere, make_x: MakeX, topic: Topic, pubsub: PubSubServer
+) -> None:
+    """Behind a dead Pub/Sub it leaves X on purpose, holds what it has, and comes back by itself."""
+    x = make_x(rate=200)
+    producer = here(x, PUBLISH_STALL_SECONDS="0.5")
+    wait_for(lambda: producer.metric("posts_total") > 50)
+    pubsub.faults.publish_unavailable(2)
+    wait_for(lambda: producer.get("/readyz")[1] == "paused_publish\n", what="paused")
+    assert producer.get("/healthz")[0] == 200
+    wait_for(lambda: x.app.control.snapshot()["connected"] == 0, what="disconnected")
+    held = producer.metric("buffered_posts")
+    assert held > 0
+    wait_for(lambda: producer.get("/readyz")[1] == "streaming\n", 15, what="streaming again")
+    assert producer.stop() == 0
+    assert settled(x) <= _ids(topic.posts())
+    assert [row["reason"] for row in topic.events("publish_stalled")] == ["publish_stalled"]
+    assert "publish_stalled" in [row["reason"] for row in topic.events("gap")]
+
+
+def test_full_buffer_disconnects(
+    here: RunHere, make_x: MakeX, topic: Topic, pubsub: PubSubServer
+) -> None:
+    """The buffer is bounded: when it is full, X is disconnected, and nothing of it is lost."""
+    x = make_x(rate=0)
+    pubsub.faults.publish_unavailable(1.5)
+    producer = here(x, BUFFER_POSTS="1000")
+    wait_for(lambda: producer.get("/readyz")[1] == "paused_publish\n", what="paused")
+    # What X had sent when we left is taken too: it is paid.
+    assert producer.metric("buffered_posts") < 20_000
+    wait_for(lambda: topic.events("publish_stalled"), 15, what="recovered")
+    assert producer.stop() == 0
+    assert settled(x) <= _ids(topic.posts())
+    assert topic.events("publish_stalled")[0]["reason"] == "buffer_full"
+
+
+def test_missing_dead_letter_topic_does_not_stop_posts(
+    here: RunHere, make_x: MakeX, topic: Topic, tmp_path: Path
+) -> None:
+    """A dead-letter topic that does not exist is told; posts go on, and the bad line is kept."""
+    x = make_x(rate=0, count=50)
+    x.app.faults.add({"kind": "malformed"})
+    producer = here(x, DEAD_LETTER_TOPIC="projects/test/topics/not-there")
+    wait_for(lambda: len(topic.posts()) >= 49, what="posts")
+    assert not producer.service.ended.is_set()
+    wait_for(lambda: any("not-there" in line for line in producer.log), what="the line in the log")
+    assert producer.stop() == 0
+    assert _segments(tmp_path)
+
+
+def test_bad_lines_are_dead_lettered(
+    here: RunHere, make_x: MakeX, topic: Topic, letters: Topic
+) -> None:
+    """Each poison line is one dead letter with its bytes and one event; posts around it go on, and
+    control messages are events and no dead letters.
+    """
+    x = make_x(rate=0, count=400)
+    x.app.faults.add(
+        [
+            {"kind": "malformed", "after_posts": 50, "count": 2},
+            {"kind": "truncated", "after_posts": 100},
+            {"kind": "not_json", "after_posts": 150},
+            {"kind": "unknown_message", "after_posts": 200},
+            {"kind": "error_payload", "after_posts": 210},
+            {"kind": "no_matching_rules", "after_posts": 220},
+            {"kind": "untagged_rule", "after_posts": 230},
+            {"kind": "huge_line", "after_posts": 300, "bytes": 2_000_000, "poison": False},
+        ]
+    )
+    producer = here(x)
+    wait_for(lambda: len(x.app.ledger.poison) == 4 and producer.metric("posts_total") >= 396)
+    wait_for(lambda: producer.metric("buffered_posts") == 0)
+    assert producer.stop() == 0
+    assert settled(x) <= _ids(topic.posts())
+    found = letters.pull()
+    assert sorted(m.data for m in found) == sorted(x.app.ledger.poison)
+    for letter in found:
+        assert letter.attributes["dead_letter_reason"] == "malformed_line"
+        assert letter.attributes["dead_letter_source"] == "producer"
+        assert letter.attributes["kind"] == "line"
+        assert letter.attributes["dead_letter_detail"]
+        assert letter.attributes["dead_letter_at"].endswith("Z")
+    events = topic.events("dead_letter")
+    assert {json.loads(row["detail"])["id"] for row in events} == {
+        letter.attributes["id"] for letter in found
+    }
+    reasons = sorted(row["reason"] for row in topic.events("control_message"))
+    assert reasons == ["Internal Server Error", "unknown"]
+
+
+def test_line_that_fits_nowhere_is_dead_lettered(
+    here: RunHere, make_x: MakeX, topic: Topic, letters: Topic
+) -> None:
+    """A line longer than any message can hold costs no other post and is dead-lettered, cut."""
+    x = make_x(rate=0, count=20)
+    x.app.faults.add({"kind": "huge_line", "after_posts": 10})
+    producer = here(x)
+    wait_for(lambda: len(letters.pull()) == 1, what="the dead letter")
+    wait_for(lambda: producer.metric("posts_total") >= 19)
+    assert producer.stop() == 0
+    assert letters.messages[0].attributes["dead_letter_reason"] == "too_large"
+    assert x.app.ledger.poison[0].startswith(letters.messages[0].data)
+    assert settled(x) <= _ids(topic.posts())
+
+
+@pytest.mark.parametrize("kind", ["close", "reset", "cut", "disconnect"])
+def test_drops_become_gaps(here: RunHere, make_x: MakeX, topic: Topic, kind: str) -> None:
+    """However the stream breaks, it is taken up again, no delivered post is lost, and the time
+    between is one gap that names the posts before and after.
+    """
+    x = make_x(rate=500, count=400)
+    x.app.faults.add({"kind": kind, "after_posts": 200})
+    producer = here(x)
+    wait_for(lambda: len(delivered(x)) >= 399, what="all posts")
+    wait_for(lambda: producer.metric("buffered_posts") == 0)
+    assert producer.stop() == 0
+    ids = _ids(topic.posts())
+    assert settled(x) - ids == set()
+    (gap,) = topic.events("gap")
+    assert gap["reason"] == "disconnected"
+    assert gap["gap_from"] <= gap["gap_to"]
+    assert gap["last_id_before"] in ids
+    assert gap["first_id_after"] in ids
+    if kind == "disconnect":
+        assert json.loads(gap["detail"])["control"] == "OperationalDisconnect"
+        assert [r["reason"] for r in topic.events("control_message")] == ["OperationalDisconnect"]
+    if kind == "cut":
+        assert json.loads(gap["detail"])["truncated_line"]["bytes"] > 0
+
+
+def test_refusals_are_waited_out(here: RunHere, make_x: MakeX, topic: Topic) -> None:
+    """503, 429 and 401 after a good connection are waited out, and told in the gap."""
+    x = make_x(rate=500, count=300)
+    x.app.faults.add(
+        [
+            {"kind": "close", "after_posts": 100},
+            {"kind": "http", "after_posts": 100, "status": 503},
+            {"kind": "http", "after_posts": 100, "status": 429, "reset_seconds": 1},
+            {
+                "kind": "http",
+                "after_posts": 100,
+                "status": 429,
+                "issue": "TooManyConnections",
+                "reset_seconds": 1,
+            },
+            {"kind": "http", "after_posts": 100, "status": 401},
+        ]
+    )
+    producer = here(x)
+    wait_for(lambda: len(delivered(x)) >= 300, 20, what="all posts")
+    wait_for(lambda: producer.metric("buffered_posts") == 0)
+    assert producer.stop() == 0
+    assert settled(x) <= _ids(topic.posts())
+    (gap,) = topic.events("gap")
+    assert json.loads(gap["detail"])["failed_connects"] == {
+        "http_503": 1, "http_429": 2, "http_401": 1,
+    }  # fmt: skip
+    assert any("DELETE /2/connections/filtered_stream" in line for line in producer.log)
+
+
+def test_budget_pauses_and_survives_restart(here: RunHere, make_x: MakeX, topic: Topic) -> None:
+    """The budget disconnects before it is passed, stays live and ready, warns first, and a restart
+    stays paused without a connect.
+    """
+    x = make_x(rate=1500, usage=100)
+    first = here(x, POST_BUDGET="1000")
+    wait_for(lambda: first.get("/readyz") == (200, "paused_budget\n"), what="paused")
+    assert first.get("/healthz")[0] == 200
+    assert first.metric("budget_used") <= 1000
+    assert x.app.ledger.usage.used <= 1000
+    assert first.metric("budget_paused_until_seconds") > time.time()
+    assert first.stop() == 0
+    used, connects = x.app.ledger.usage.used, len(x.app.ledger.connects)
+    # X's number lags: ours must hold.
+    x.app.ledger.usage.used = 100
+    second = here(x, POST_BUDGET="1000")
+    wait_for(lambda: second.get("/readyz") == (200, "paused_budget\n"), what="still paused")
+    time.sleep(0.5)
+    assert second.metric("budget_used") >= used
+    assert second.stop() == 0
+    assert len(x.app.ledger.connects) == connects
+    (warning,) = topic.events("budget_warning")
+    assert warning["posts_used"] >= 800
+    (paused,) = topic.events("budget_paused")
+    assert paused["post_budget"] == 1000
+    assert json.loads(paused["detail"])["until"].endswith("-01T00:00:00Z")
+    assert settled(x) <= _ids(topic.posts())
+    # More budget: reading goes on, and the pause is a gap.
+    third = here(x, POST_BUDGET="100000")
+    wait_for(lambda: topic.events("gap"), what="the gap")
+    assert third.stop() == 0
+    assert [gap["reason"] for gap in topic.events("gap")] == ["budget"]
+    assert topic.events("budget_resumed")
+
+
+def test_usage_endpoint_down(here: RunHere, make_x: MakeX, topic: Topic) -> None:
+    """Without X's usage the stream is read all the same, by our own count, and this is logged."""
+    x = make_x(rate=0, count=50)
+    x.app.faults.add({"kind": "http", "path": "/2/usage/tweets", "status": 503, "count": 5})
+    producer = here(x, POST_BUDGET="1000")
+    wait_for(lambda: len(topic.posts()) == 50)
+    wait_for(lambda: producer.metric("budget_used") == 50)
+    assert producer.stop() == 0
+    assert any("usage cannot be read" in line for line in producer.log)
+
+
+def test_token_file_is_read_again(
+    here: RunHere, make_x: MakeX, topic: Topic, tmp_path: Path
+) -> None:
+    """A token that X revoked is replaced by the file's new one without a restart."""
+    x = make_x(rate=300, token="first-token")
+    file = tmp_path / "token"
+    file.write_text("first-token\n")
+    producer = here(x, X_BEARER_TOKEN_FILE=str(file), BACKOFF_SCALE="1")
+    wait_for(lambda: len(topic.posts()) > 10)
+    x.settings.token = "second-token"
+    x.app.faults.add({"kind": "close"})
+    wait_for(lambda: (200, producer.get("/readyz")[1]) == (200, "backoff\n"), what="back-off")
+    file.write_text("second-token\n")
+    seen = len(topic.posts())
+    wait_for(lambda: len(topic.posts()) > seen + 10, 4, what="posts with the new token")
+    assert producer.stop() == 0
+    text = "\n".join(producer.log)
+    assert "first-token" not in text
+    assert "second-token" not in text
+
+
+def test_changed_rules_file_is_applied(
+    here: RunHere, make_x: MakeX, topic: Topic, rules_file: Path
+) -> None:
+    """A changed RULES_FILE changes the difference at X while the stream goes on; a wrong one is
+    told and changes nothing.
+    """
+    x = make_x(rate=100)
+    producer = here(x)
+    wait_for(lambda: producer.metric("rules") == 2)
+    kept = {rule.value: rule.id for rule in x.app.rules.active.values()}["python OR cloud"]
+    new = [{"value": "python OR cloud", "tag": "en"}, {"value": "gcp", "tag": "gcp"}]
+    rules_file.write_text(json.dumps(new))
+    wait_for(lambda: "gcp" in {rule.value for rule in x.app.rules.active.values()}, 10)
+    now = {rule.value: rule.id for rule in x.app.rules.active.values()}
+    assert now["python OR cloud"] == kept
+    assert len(now) == 2
+    rules_file.write_text('[{"value": "lang:en"}]')
+    wait_for(lambda: any("The changed rules are not used" in line for line in producer.log), 10)
+    assert {r.value for r in x.app.rules.active.values()} == {"python OR cloud", "gcp"}
+    assert producer.stop() == 0
+    changes = [json.loads(row["detail"]) for row in topic.events("rules_changed")]
+    assert changes[-1]["added"] == [{"value": "gcp", "tag": "gcp"}]
+    assert [rule["tag"] for rule in changes[-1]["deleted"]] == ["data"]
+    assert topic.events("gap") == []
+
+
+def test_unreachable_pubsub_is_told(
+    here: RunHere, make_x: MakeX, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While Pub/Sub cannot be reached, it says so in a line, holds the posts and stays live."""
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", "127.0.0.1:1")
+    monkeypatch.setattr(service, "FLUSH", 0.3)
+    producer = here(make_x(rate=50))
+    wait_for(lambda: any("Pub/Sub did not take" in line for line in producer.log), what="told")
+    wait_for(lambda: producer.metric("buffered_posts") > 10)
+    assert producer.get("/healthz")[0] == 200
+    assert producer.stop() == 0
+    assert any("are kept in" in line for line in producer.log)
+
+
+def test_unreachable_x_is_told(here: RunHere, make_x: MakeX) -> None:
+    """While X cannot be reached, it says so in a line, waits and tries again: live, not ready."""
+    x = make_x(rate=50)
+    x.stop()
+    producer = here(x)
+    wait_for(lambda: any("X cannot be reached" in line for line in producer.log), what="told")
+    wait_for(lambda: producer.get("/healthz") == (200, "backoff\n"))
+    assert producer.get("/readyz")[0] == 503
+    assert producer.stop() == 0
+
+
+def test_full_disk_is_told_and_nothing_is_lost(
+    here: RunHere,
+    make_x: MakeX,
+    topic: Topic,
+    pubsub: PubSubServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """When the disk takes no more, X is disconnected, what was read is still published, and reading
+    goes on when there is room again.
+    """
+    monkeypatch.setattr(journal, "SEGMENT_BYTES", 50_000)
+    x = make_x(rate=500)
+    producer = here(x)
+    wait_for(lambda: producer.metric("posts_total") > 100)
+
+    def no_room(descriptor: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(journal, "_reserve", no_room)
+        pubsub.faults.publish_unavailable(1)
+        wait_for(lambda: producer.get("/readyz")[1] == "paused_publish\n", what="paused")
+        assert any("STATE_DIR takes no more" in line for line in producer.log)
+    wait_for(lambda: producer.get("/readyz")[1] == "streaming\n", what="streaming again")
+    assert producer.stop() == 0
+    assert settled(x) <= _ids(topic.posts())
+    assert topic.events("publish_stalled")[0]["reason"] == "disk_full"
+    assert [gap["reason"] for gap in topic.events("gap")] == ["disk_full"]
