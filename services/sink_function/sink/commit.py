@@ -1,0 +1,140 @@
+"""Group commit: requests wait while rows gather, one insert is made, then all are answered.
+
+A group leaves when it is full, or when its first row has waited its linger while an insert slot is
+free. The linger grows with the inserts in flight: an idle sink answers at once, a busy one makes
+larger groups instead of more inserts. A caller that is cancelled loses only its answer: its row
+stays in the group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from sink.faults import PassingError
+from sink.log import logger
+from sink.warehouse import SLOTS, Warehouse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sink.rows import Row
+    from sink.warehouse import Outcome
+
+# Google recommends 500 rows a request at most, and refuses 10 MB
+# (https://cloud.google.com/bigquery/quotas#streaming_inserts).
+MAX_ROWS = 500
+MAX_BYTES = 9_950_000
+# Seconds that the first row of a group waits, for each insert in flight and one more.
+LINGER = 0.002
+
+
+class Slots:
+    """Worker threads for inserts, shared by the tables."""
+
+    def __init__(self) -> None:
+        self.free = SLOTS
+        self.executor = ThreadPoolExecutor(SLOTS, thread_name_prefix="insert")
+        self.waiting: list[Committer] = []
+
+    def give_back(self) -> None:
+        """An insert has ended: whoever has rows waiting may send."""
+        self.free += 1
+        for committer in self.waiting:
+            committer.schedule()
+
+
+class Committer:
+    """Gathers rows of one table and inserts them in groups.
+
+    Args:
+        warehouse: where to insert.
+        table: `project.dataset.table`.
+        slots: threads, shared with the other tables.
+    """
+
+    def __init__(self, warehouse: Warehouse, table: str, slots: Slots) -> None:
+        self._warehouse = warehouse
+        self._table = table
+        self._slots = slots
+        self._gathered: list[tuple[Row, asyncio.Future[None]]] = []
+        self._bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        slots.waiting.append(self)
+
+    async def commit(self, row: Row) -> None:
+        """Return when the row is durable.
+
+        Raises:
+            PoisonError: BigQuery rejects this row for ever.
+            PassingError: it could not be written now.
+        """
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        if self._bytes + row.size > MAX_BYTES:
+            self._send()
+        self._gathered.append((row, done))
+        self._bytes += row.size
+        self.schedule()
+        await done
+
+    def schedule(self) -> None:
+        """Send now if a group is full, else after the linger; nothing while no slot is free."""
+        if not self._gathered or not self._slots.free:
+            return
+        if len(self._gathered) >= MAX_ROWS or self._bytes >= MAX_BYTES:
+            self._send()
+        elif self._timer is None:
+            in_flight = SLOTS - self._slots.free
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(LINGER * (in_flight + 1), self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._send()
+
+    def _send(self) -> None:
+        """Start the insert of what fits in one group, if a slot is free."""
+        if not self._gathered or not self._slots.free:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        size, count = 0, 0
+        for row, _ in self._gathered[:MAX_ROWS]:
+            if count and size + row.size > MAX_BYTES:
+                break
+            size += row.size
+            count += 1
+        group, self._gathered = self._gathered[:count], self._gathered[count:]
+        self._bytes -= size
+        self._slots.free -= 1
+        task = asyncio.get_running_loop().create_task(self._insert(group))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _insert(self, group: Sequence[tuple[Row, asyncio.Future[None]]]) -> None:
+        now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        rows = [row for row, _ in group]
+        for row in rows:
+            row.values["inserted_at"] = now
+        outcomes: Sequence[Outcome]
+        try:
+            outcomes = await asyncio.get_running_loop().run_in_executor(
+                self._slots.executor, self._warehouse.insert, self._table, rows
+            )
+        except Exception as error:  # noqa: BLE001 - a group without outcome would wait for ever
+            logger.exception("an insert ended with an error of ours", extra={"reason": "bug"})
+            outcomes = [PassingError(f"{type(error).__name__}: {error}")] * len(rows)
+        finally:
+            self._slots.give_back()
+        for (_, done), outcome in zip(group, outcomes, strict=True):
+            if done.done():
+                continue  # its request was cancelled: the row is written all the same
+            if outcome is None:
+                done.set_result(None)
+            else:
+                done.set_exception(outcome)
