@@ -1,0 +1,116 @@
+"""The Cloud Monitoring board of a stack, and the series that it shares with the alerts.
+
+A dashboard there is one JSON document (cloud.google.com/monitoring/api/ref_v3/rest/v1/
+projects.dashboards); this is that document. PromQL names the producer's own metrics as it exports
+them; Google's are named by filters.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+Widget = dict[str, Any]
+
+
+def selector(namespace: str) -> str:
+    """PromQL labels of one stack's producer: another stack in the project has another namespace."""
+    return f'{{namespace="{namespace}"}}'
+
+
+def state(namespace: str, name: str) -> str:
+    """PromQL of one state of the stream: 1 while it is in it."""
+    return f'tweets_producer_stream_state{{namespace="{namespace}",state="{name}"}}'
+
+
+def subscription(name: pulumi.Input[str], metric: str) -> pulumi.Output[str]:
+    """Filter of a metric of a Pub/Sub subscription."""
+    return pulumi.Output.concat(
+        'resource.type = "pubsub_subscription" AND resource.labels.subscription_id = "',
+        name,
+        f'" AND metric.type = "pubsub.googleapis.com/subscription/{metric}"',
+    )
+
+
+def requests(service: pulumi.Input[str], *, failed: bool = False) -> pulumi.Output[str]:
+    """Filter of the requests of a Cloud Run service; a gen 2 function is one of the same name."""
+    return pulumi.Output.concat(
+        'resource.type = "cloud_run_revision" AND resource.labels.service_name = "',
+        service,
+        '" AND metric.type = "run.googleapis.com/request_count"',
+        ' AND metric.labels.response_code_class != "2xx"' if failed else "",
+    )
+
+
+def layout(
+    prefix: str,
+    labels: Mapping[str, str],
+    push: pulumi.Input[str],
+    dead_letters: pulumi.Input[str],
+    function: pulumi.Input[str],
+) -> Widget:
+    """The board: the stream on top, then delivery, then the sink.
+
+    Args:
+        prefix: the stack's prefix, which is also the producer's namespace.
+        labels: shown on the board and used to find it.
+        push: name of the subscription that feeds the sink.
+        dead_letters: name of the dead-letter reader.
+        function: name of the sink function.
+    """
+    only = selector(prefix)
+
+    def rate(counter: str) -> str:
+        return f"rate(tweets_producer_{counter}_total{only}[2m])"
+
+    widgets = [
+        _promql("Posts a second: read, published", [rate("posts"), rate("published")]),
+        _promql("Seconds since the last post", [f"tweets_producer_last_post_age_seconds{only}"]),
+        _promql("Lag behind X, seconds", [f"tweets_producer_lag_seconds{only}"]),
+        _promql("Back-off, seconds", [f"tweets_producer_backoff_seconds{only}"]),
+        _promql(
+            "Posts of the month, and the budget",
+            [f"tweets_producer_budget_used{only}", f"tweets_producer_budget_limit{only}"],
+        ),
+        _promql("Read, not published yet", [f"tweets_producer_buffered_posts{only}"]),
+        _series(
+            "Oldest message that waits for the sink, seconds",
+            subscription(push, "oldest_unacked_message_age"),
+            "ALIGN_MAX",
+        ),
+        _series(
+            "Dead letters waiting",
+            subscription(dead_letters, "num_undelivered_messages"),
+            "ALIGN_MAX",
+        ),
+        _series("Pushes to the sink a second", requests(function), "ALIGN_RATE"),
+        _series("Refused pushes a second", requests(function, failed=True), "ALIGN_RATE"),
+    ]
+    tiles = [
+        {"xPos": 24 * (i % 2), "yPos": 14 * (i // 2), "width": 24, "height": 14, "widget": widget}
+        for i, widget in enumerate(widgets)
+    ]
+    return {
+        "displayName": prefix,
+        # A board's labels are names alone; a value would not be shown.
+        "labels": {f"{key}-{value}": "" for key, value in labels.items()},
+        "mosaicLayout": {"columns": 48, "tiles": tiles},
+    }
+
+
+def _promql(title: str, queries: list[str]) -> Widget:
+    return _chart(title, [{"prometheusQuery": query} for query in queries])
+
+
+def _series(title: str, series: pulumi.Input[str], aligner: str) -> Widget:
+    aggregation = {
+        "alignmentPeriod": "60s",
+        "perSeriesAligner": aligner,
+        "crossSeriesReducer": "REDUCE_SUM",
+    }
+    return _chart(title, [{"timeSeriesFilter": {"filter": series, "aggregation": aggregation}}])
+
+
+def _chart(title: str, queries: list[Widget]) -> Widget:
+    sets = [{"plotType": "LINE", "timeSeriesQuery": query} for query in queries]
+    return {"title": title, "xyChart": {"dataSets": sets}}

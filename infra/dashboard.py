@@ -1,0 +1,135 @@
+"""The live page of services/dashboard on Cloud Run; off unless `dashboard` is true.
+
+Only callers with roles/run.invoker on the service get in, checked by Google before the container
+sees a request, and nobody is given it here: the stack does not know its readers. IAP would spare
+them the proxy, but outside an organization it needs an OAuth client made by hand
+(docs.cloud.google.com/run/docs/securing/identity-aware-proxy-cloud-run), so it stays a choice of
+the project. Tables and views belong to the warehouse.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+import pulumi_docker_build as docker_build
+from pulumi_gcp import bigquery, cloudrunv2, projects, serviceaccount
+
+from infra.image import Image
+from infra.services import Services
+from infra.settings import Settings
+from infra.warehouse import Warehouse
+
+SOURCE = Path(__file__).resolve().parents[1] / "services" / "dashboard"
+
+
+@dataclass(frozen=True)
+class DashboardArgs:
+    """What the page reads; the producer's image brings the registry that this one goes to too."""
+
+    settings: Settings
+    services: Services
+    warehouse: Warehouse
+    image: Image
+
+
+class Dashboard(pulumi.ComponentResource):
+    """Cloud Run service `tweets-<stack>-dashboard`, its image, its account and grants."""
+
+    service: cloudrunv2.Service
+    open_command: pulumi.Output[str]
+    """Serves the page on localhost:8080 for the person who runs it, as that person."""
+
+    def __init__(
+        self, name: str, args: DashboardArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("tweets:index:Dashboard", name, None, opts)
+        settings = args.settings
+        account = serviceaccount.Account(
+            name,
+            account_id=f"{settings.prefix}-page",
+            display_name=f"Dashboard of {settings.prefix}",
+            opts=args.services.after_apis(self),
+        )
+        grants = _grants(self, name, args, account)
+        image = docker_build.Image(
+            name,
+            tags=[f"gcr.io/{settings.project}/{settings.prefix}-dashboard:latest"],
+            context={"location": str(SOURCE)},
+            dockerfile={"location": str(SOURCE / "Dockerfile")},
+            platforms=[docker_build.Platform.LINUX_AMD64],
+            push=True,
+            # A preview needs neither Docker nor a login.
+            build_on_preview=False,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[args.image]),
+        )
+        self.service = cloudrunv2.Service(
+            name,
+            name=f"{settings.prefix}-dashboard",
+            location=settings.region,
+            description="Live page over the posts; read only.",
+            ingress="INGRESS_TRAFFIC_ALL",
+            invoker_iam_disabled=False,
+            template={
+                "service_account": account.email,
+                # The page is one long websocket; Cloud Run ends it after an hour at most.
+                "timeout": "3600s",
+                "session_affinity": True,
+                "max_instance_request_concurrency": 80,
+                # One instance shares its answers among all readers; a second would bill them again.
+                "scaling": {"min_instance_count": 0, "max_instance_count": 1},
+                "containers": [
+                    {
+                        "image": image.ref,
+                        "envs": [
+                            {
+                                "name": "DATASET",
+                                "value": pulumi.Output.concat(
+                                    settings.project, ".", args.warehouse.dataset.dataset_id
+                                ),
+                            }
+                        ],
+                        "ports": {"container_port": 8080},
+                        "resources": {
+                            "limits": {"cpu": "1", "memory": "1Gi"},
+                            "cpu_idle": True,
+                            "startup_cpu_boost": True,
+                        },
+                    }
+                ],
+            },
+            labels=settings.labels,
+            # It holds no data: it never blocks a destroy.
+            deletion_protection=False,
+            opts=args.services.after_apis(self, depends_on=grants),
+        )
+        self.open_command = pulumi.Output.concat(
+            "gcloud run services proxy ",
+            self.service.name,
+            f" --region={settings.region} --project={settings.project}",
+        )
+        self.register_outputs({"service": self.service.name, "open_command": self.open_command})
+
+
+def _grants(
+    parent: Dashboard, name: str, args: DashboardArgs, account: serviceaccount.Account
+) -> list[pulumi.Resource]:
+    child = pulumi.ResourceOptions(parent=parent)
+    return [
+        # On the dataset and not on the views: a view reads its tables with the reader's rights.
+        bigquery.DatasetIamMember(
+            f"{name}-reads",
+            project=args.settings.project,
+            dataset_id=args.warehouse.dataset.dataset_id,
+            role="roles/bigquery.dataViewer",
+            member=account.member,
+            opts=child,
+        ),
+        # The right to run a query is given on a project only and opens no data.
+        projects.IAMMember(
+            f"{name}-runs-jobs",
+            project=args.settings.project,
+            role="roles/bigquery.jobUser",
+            member=account.member,
+            opts=child,
+        ),
+    ]

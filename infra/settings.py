@@ -1,0 +1,199 @@
+"""The stack's configuration, read and checked in one place before any resource is declared.
+
+This module is the only reader of Pulumi's configuration and the only home of defaults that the
+program uses; Pulumi.yaml repeats each key with its type, description and default for people and
+for `pulumi config`, and a test holds the two together.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Self
+
+import pulumi
+from pulumi.runtime.config import CONFIG, get_config, get_config_env
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
+from pydantic.alias_generators import to_camel
+
+NAMESPACE = "tweets"
+PROVIDER_KEYS = ("project", "region")
+
+
+def _pattern(regex: str) -> StringConstraints:
+    return StringConstraints(pattern=regex, strip_whitespace=True)
+
+
+# What an error says of a key whose pattern alone would not tell a person what to write.
+_RULES = {
+    "stack": "1 to 16 of a-z, 0-9 and -, first a letter, last not - (it is part of every name, "
+    "and a service account id has 30 characters)",
+    "gcp:project": "a Google Cloud project id, not its number or display name",
+    "gcp:region": "a region such as us-central1, not a zone",
+    "tweets:xBearerToken": "an X bearer token alone: no spaces, no quotes, no 'Bearer' before it",
+    "tweets:dataset": "letters, digits and _ (BigQuery's rule)",
+    "tweets:bigqueryLocation": "a BigQuery location such as US, EU or us-central1",
+    "tweets:image": "a reference with a tag or digest, host/path/name@sha256:...",
+    "tweets:cluster": "the name of a GKE cluster in gcp:region, without its path",
+    "tweets:sinkMemory": "a Kubernetes quantity such as 512Mi or 1Gi",
+    "tweets:alertEmail": "one e-mail address",
+    "tweets:complianceSchedule": "five cron fields such as '17 3 * * *'",
+}
+
+
+class Rule(BaseModel):
+    """One rule of the filtered stream: `value` in X's syntax, `tag` as the posts will carry it.
+
+    X takes 1,000 rules of 1,024 characters (docs.x.com, filtered stream, pay per use).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    value: str = Field(min_length=1, max_length=1024)
+    tag: str = Field(min_length=1, max_length=256)
+
+
+class Settings(BaseModel):
+    """One environment. The aliases (camelCase) are the keys under `tweets:`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+    stack: Annotated[str, _pattern(r"^[a-z]([a-z0-9-]{0,14}[a-z0-9])?$")]
+    project: Annotated[str, _pattern(r"^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
+    region: Annotated[str, _pattern(r"^[a-z]+-[a-z]+[0-9]+$")]
+
+    rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=1000)]
+    x_bearer_token: SecretStr
+    dataset: Annotated[str, _pattern(r"^[A-Za-z0-9_]{0,1024}$")] = ""
+    bigquery_location: Annotated[str, _pattern(r"^[A-Za-z][A-Za-z0-9-]+$")] = "US"
+    table_expiration_days: Annotated[int, Field(ge=0, le=36_500)] = 0
+    max_delivery_attempts: Annotated[int, Field(ge=5, le=100)] = 100
+    post_budget: Annotated[int, Field(ge=0)] = 10_000
+    backfill_minutes: Annotated[int, Field(ge=0, le=5)] = 0
+    protect: bool = True
+    image: Annotated[str, _pattern(r"^$|^[^\s/@]+(/[^\s/@]+)+(:[\w.-]+|@sha256:[0-9a-f]{64})$")] = (
+        ""
+    )
+    owns_registry: bool = True
+    cluster: Annotated[str, _pattern(r"^$|^[a-z][a-z0-9-]{0,39}$")] = ""
+    sink_concurrency: Annotated[int, Field(ge=1, le=1000)] = 500
+    sink_memory: Annotated[str, _pattern(r"^[1-9][0-9]*(Mi|Gi)$")] = "512Mi"
+    sink_max_instances: Annotated[int, Field(ge=1, le=1000)] = 10
+    alert_email: Annotated[str, _pattern(r"^$|^[^@\s]+@[^@\s]+\.[^@\s]+$")] = ""
+    quiet_minutes: Annotated[int, Field(ge=5, le=1410)] = 30
+    dashboard: bool = False
+    compliance_schedule: Annotated[str, _pattern(r"^$|^(\S+ ){4}\S+$")] = ""
+
+    @field_validator("x_bearer_token")
+    @classmethod
+    def _token_is_bare(cls, token: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[A-Za-z0-9%+/=_.~-]+", token.get_secret_value()):
+            raise ValueError(_RULES["tweets:xBearerToken"])
+        return token
+
+    @field_validator("rules")
+    @classmethod
+    def _rules_differ(cls, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        values = [rule.value for rule in rules]
+        for value in values:
+            if values.count(value) > 1:
+                raise ValueError(f"each rule stands once (X refuses doubles); twice: {value!r}")
+        return rules
+
+    @property
+    def prefix(self) -> str:
+        """Start of every physical name, so that environments can share a project."""
+        return f"tweets-{self.stack}"
+
+    @property
+    def dataset_id(self) -> str:
+        """The dataset: as configured, else `tweet_data_<stack>`."""
+        return self.dataset or f"tweet_data_{self.stack.replace('-', '_')}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels of every resource that takes labels; billing reports group by them."""
+        return {"app": "tweets", "stack": self.stack, "managed-by": "pulumi"}
+
+    @cached_property
+    def token(self) -> pulumi.Output[str]:
+        """The X bearer token, secret from here to the state file."""
+        return pulumi.Output.secret(self.x_bearer_token.get_secret_value())
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the configuration of the stack that runs.
+
+        Raises:
+            pulumi.RunError: one line for each wrong key: key, value, rule, fix. Pulumi prints it
+                without a traceback and stops before any resource is declared.
+        """
+        aliases = {str(field.alias) for field in cls.model_fields.values()}
+        aliases -= {"stack", *PROVIDER_KEYS}
+        given = {"stack": pulumi.get_stack()}
+        given |= {key: value for key in PROVIDER_KEYS if (value := get_config(f"gcp:{key}"))}
+        for key in aliases:
+            if (value := get_config(f"{NAMESPACE}:{key}")) is not None:
+                given[key] = _decoded(value) if key == "rules" else value
+        problems = _unknown_keys(aliases)
+        try:
+            settings = cls.model_validate(given)
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+            # A wrong rule is told once, not again as "no valid rule in the list".
+            inner = {item["loc"][0] for item in found if len(item["loc"]) > 1}
+            problems += [_problem(e) for e in found if e["loc"][0] not in inner or e["loc"][1:]]
+        if problems:
+            raise pulumi.RunError("\n".join(problems))
+        return settings
+
+
+def _decoded(value: str) -> Any:
+    """Pulumi hands lists and objects to a program as JSON text."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _unknown_keys(known: set[str]) -> list[str]:
+    """A misspelt key would otherwise leave its default in force, unseen."""
+    given = {**get_config_env(), **CONFIG.get()}
+    names = {key.partition(":")[2] for key in given if key.startswith(f"{NAMESPACE}:")}
+    lines = []
+    for name in sorted(names - known):
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"did you mean {NAMESPACE}:{near[0]}? " if near else ""
+        remove = f"remove it: pulumi config rm {NAMESPACE}:{name}"
+        lines.append(f"{NAMESPACE}:{name}: no such key; {meant}{remove}")
+    return lines
+
+
+def _problem(error: Mapping[str, Any]) -> str:
+    """One line: key, value, rule, fix."""
+    first, *rest = error["loc"]
+    key = first if first == "stack" else f"{'gcp' if first in PROVIDER_KEYS else NAMESPACE}:{first}"
+    path = key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
+    said = error["msg"].removeprefix("Value error, ").replace("Input should", "must")
+    rule = _RULES.get(key, said) if error["type"] == "string_pattern_mismatch" else said
+    if key == "stack":
+        fix = "choose another: pulumi stack init dev"
+    elif key == f"{NAMESPACE}:xBearerToken":
+        fix = f"set it: pulumi config set --secret {key}"  # asks for the value, unseen
+    elif rest or key == f"{NAMESPACE}:rules":
+        fix = "set it: pulumi config set --path 'tweets:rules[0].value' 'cats lang:en' (and .tag)"
+    else:
+        fix = f"set it: pulumi config set {key} <value>"
+    if error["type"] == "missing":
+        return f"{path} is missing: {_RULES.get(key, 'it has no default')}; {fix}"
+    shown = "(secret)" if key == f"{NAMESPACE}:xBearerToken" else repr(error["input"])
+    return f"{path} = {shown}: {rule}; {fix}"

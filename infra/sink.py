@@ -1,0 +1,170 @@
+"""The Cloud Function that writes messages into BigQuery, and the subscription that feeds it.
+
+The trigger is our own push subscription, not an Eventarc one: only ours can have a dead-letter
+policy (terraform-provider-google #25069). Topic, tables and how the source becomes an image belong
+to their own components.
+"""
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_gcp import (
+    bigquery,
+    cloudfunctionsv2,
+    cloudrunv2,
+    pubsub,
+    serviceaccount,
+)
+
+from infra.build import Build
+from infra.services import Services
+from infra.settings import Settings
+from infra.topic import WEEK, Topic
+from infra.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class SinkArgs:
+    """What the sink reads from and writes to."""
+
+    settings: Settings
+    services: Services
+    build: Build
+    topic: Topic
+    warehouse: Warehouse
+
+
+class Sink(pulumi.ComponentResource):
+    """Function, its accounts for run and push, and the push subscription."""
+
+    function: cloudfunctionsv2.Function
+    subscription: pubsub.Subscription
+
+    def __init__(
+        self, name: str, args: SinkArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("tweets:index:Sink", name, None, opts)
+        self._name, self._args = name, args
+        settings = args.settings
+        runtime, grants = self._runtime()
+        warehouse = args.warehouse
+
+        self.function = cloudfunctionsv2.Function(
+            name,
+            name=f"{settings.prefix}-sink",
+            location=settings.region,
+            description="Writes pushed posts and events to BigQuery.",
+            build_config=args.build.config,
+            service_config={
+                "service_account_email": runtime.email,
+                "environment_variables": {
+                    "TWEETS_TABLE": _table_path(settings.project, warehouse.tweets),
+                    "EVENTS_TABLE": _table_path(settings.project, warehouse.stream_events),
+                    "DEAD_LETTER_TOPIC": args.topic.dead_letter_path,
+                    "FUNCTION_USE_ASGI": "true",
+                },
+                # Many requests wait for one insert, so one CPU serves hundreds of them.
+                "max_instance_request_concurrency": settings.sink_concurrency,
+                "available_cpu": "1",
+                "available_memory": settings.sink_memory,
+                "min_instance_count": 0,
+                "max_instance_count": settings.sink_max_instances,
+                "timeout_seconds": 60,
+                "ingress_settings": "ALLOW_INTERNAL_ONLY",
+                "all_traffic_on_latest_revision": True,
+            },
+            labels=settings.labels,
+            opts=args.services.after_apis(self, depends_on=[args.build, *grants]),
+        )
+        self.subscription = self._push()
+        self.register_outputs({"function": self.function.name})
+
+    def _runtime(self) -> tuple[serviceaccount.Account, list[pulumi.Resource]]:
+        """The account that the function runs as: two tables and the dead letters, no more."""
+        name, args, settings = self._name, self._args, self._args.settings
+        account = serviceaccount.Account(
+            f"{name}-runtime",
+            account_id=f"{settings.prefix}-sink",
+            display_name=f"Sink function of {settings.prefix}",
+            opts=args.services.after_apis(self),
+        )
+        grants: list[pulumi.Resource] = [
+            # insertAll needs tables.updateData and tables.get; on a table, dataEditor is the
+            # narrowest predefined role with both.
+            bigquery.IamMember(
+                f"{name}-writes-{key}",
+                project=settings.project,
+                dataset_id=table.dataset_id,
+                table_id=table.table_id,
+                role="roles/bigquery.dataEditor",
+                member=account.member,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            for key, table in (
+                ("tweets", args.warehouse.tweets),
+                ("events", args.warehouse.stream_events),
+            )
+        ]
+        grants.append(
+            pubsub.TopicIAMMember(
+                f"{name}-dead-letters",
+                topic=args.topic.dead_letters.name,
+                role="roles/pubsub.publisher",
+                member=account.member,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        )
+        return account, grants
+
+    def _push(self) -> pubsub.Subscription:
+        """The subscription, and the account whose token opens this function and nothing else."""
+        name, args, settings = self._name, self._args, self._args.settings
+        child = pulumi.ResourceOptions(parent=self)
+        account = serviceaccount.Account(
+            f"{name}-push",
+            account_id=f"{settings.prefix}-push",
+            display_name=f"Pub/Sub push to the sink of {settings.prefix}",
+            opts=args.services.after_apis(self),
+        )
+        # A gen 2 function is a Cloud Run service of the same name.
+        invoker = cloudrunv2.ServiceIamMember(
+            f"{name}-invoker",
+            name=self.function.name,
+            location=settings.region,
+            role="roles/run.invoker",
+            member=account.member,
+            opts=child,
+        )
+        url = self.function.service_config.apply(lambda config: (config and config.uri) or "")
+        subscription = pubsub.Subscription(
+            name,
+            name=f"{settings.prefix}-sink",
+            topic=args.topic.path,
+            push_config={
+                "push_endpoint": url,
+                "oidc_token": {"service_account_email": account.email, "audience": url},
+            },
+            ack_deadline_seconds=60,
+            message_retention_duration=WEEK,
+            expiration_policy={"ttl": ""},
+            retry_policy={"minimum_backoff": "1s", "maximum_backoff": "300s"},
+            dead_letter_policy={
+                "dead_letter_topic": args.topic.dead_letter_path,
+                "max_delivery_attempts": settings.max_delivery_attempts,
+            },
+            labels=settings.labels,
+            opts=args.services.after_apis(self, depends_on=[invoker]),
+        )
+        # Pub/Sub acknowledges a message here after it has dead-lettered it.
+        pubsub.SubscriptionIAMMember(
+            f"{name}-agent",
+            subscription=subscription.name,
+            role="roles/pubsub.subscriber",
+            member=args.services.pubsub_agent,
+            opts=child,
+        )
+        return subscription
+
+
+def _table_path(project: str, table: bigquery.Table) -> pulumi.Output[str]:
+    return pulumi.Output.concat(project, ".", table.dataset_id, ".", table.table_id)

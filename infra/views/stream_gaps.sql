@@ -1,0 +1,30 @@
+-- One row an interval without the stream: counts in these minutes are incomplete.
+-- Times are DATETIME UTC, as in tweets.created_at.
+--
+-- gap_from DATETIME: last moment known to be covered, UTC
+-- gap_to DATETIME: first moment covered again, UTC
+-- seconds FLOAT: length of the gap
+-- reason STRING: short cause, such as disconnected, http_429, budget, killed
+-- last_id_before INTEGER: id of the last post read before
+-- first_id_after INTEGER: id of the first post read after, where known
+-- backfilled BOOLEAN: a later backfill covers the whole gap
+-- producer STRING: the process that saw it
+-- at TIMESTAMP: when the gap was recorded; filter on it to prune partitions
+SELECT
+  DATETIME(gap_from) AS gap_from,
+  DATETIME(gap_to) AS gap_to,
+  TIMESTAMP_DIFF(gap_to, gap_from, MILLISECOND) / 1000 AS seconds,
+  reason,
+  last_id_before,
+  first_id_after,
+  event_id IN (
+    SELECT gap.event_id
+    FROM `${dataset}.stream_events_latest` AS gap
+    INNER JOIN `${dataset}.stream_events_latest` AS backfill
+      ON backfill.gap_from <= gap.gap_from AND backfill.gap_to >= gap.gap_to
+    WHERE gap.kind = 'gap' AND backfill.kind = 'backfilled'
+  ) AS backfilled,
+  producer,
+  at
+FROM `${dataset}.stream_events_latest`
+WHERE kind = 'gap'

@@ -1,0 +1,15 @@
+-- The hundred most used hashtags of each of the last 31 days.
+-- Case is folded (#BTS is #bts) and a post counts once a hashtag. A repost counts: it carries the tag.
+--
+-- day DATE: day on which the post was created, UTC
+-- hashtag STRING: without #, in lower case
+-- posts INTEGER: posts of the day that carry it
+SELECT
+  DATE(created_at) AS day,
+  LOWER(tag) AS hashtag,
+  COUNT(DISTINCT id) AS posts
+FROM `${dataset}.tweets_latest`
+CROSS JOIN UNNEST(hashtags) AS tag
+WHERE created_at >= DATETIME(TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 31 DAY))
+GROUP BY 1, 2
+QUALIFY ROW_NUMBER() OVER (PARTITION BY day ORDER BY posts DESC, hashtag) <= 100

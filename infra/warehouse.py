@@ -1,0 +1,159 @@
+"""The BigQuery dataset, its two tables and every view in infra/views.
+
+Columns come from services/sink_function/sink/schema/*.json, which the sink checks messages
+against, so table and sink cannot drift. Who may write is granted where the writer is declared.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from string import Template
+
+import pulumi
+from pulumi_gcp import bigquery
+
+from infra.services import Services
+from infra.settings import Settings
+
+_ROOT = Path(__file__).resolve().parents[1]
+VIEWS = _ROOT / "infra" / "views"
+SCHEMAS = _ROOT / "services" / "sink_function" / "sink" / "schema"
+
+_DAY_MS = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True)
+class WarehouseArgs:
+    """What dataset, tables and views are made from."""
+
+    settings: Settings
+    services: Services
+
+
+class Warehouse(pulumi.ComponentResource):
+    """Tables `tweets` and `stream_events`, append only, and the views that people read.
+
+    `tweets` is clustered by lang and author_id: charts filter and group by language within a
+    day, and the compliance purge deletes by author. `stream_events` is small and read by kind.
+    """
+
+    dataset: bigquery.Dataset
+    tweets: bigquery.Table
+    stream_events: bigquery.Table
+    views: dict[str, bigquery.Table]
+
+    def __init__(
+        self, name: str, args: WarehouseArgs, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("tweets:index:Warehouse", name, None, opts)
+        self._settings = settings = args.settings
+        self.dataset = bigquery.Dataset(
+            name,
+            dataset_id=settings.dataset_id,
+            description="Posts of an X filtered stream. Read tweets_latest.",
+            location=settings.bigquery_location,
+            labels=settings.labels,
+            delete_contents_on_destroy=not settings.protect,
+            opts=args.services.after_apis(self, protect=settings.protect),
+        )
+        self.tweets = self._table(
+            "tweets",
+            "Posts as they arrive, one row a delivery: read tweets_latest instead.",
+            partitioned_by="created_at",
+            clustered_by=["lang", "author_id"],
+        )
+        self.stream_events = self._table(
+            "stream_events",
+            "What happened to the stream: connects, gaps, control messages, budget, dead letters.",
+            partitioned_by="at",
+            clustered_by=["kind"],
+        )
+        self.views = {}
+        for view, needs in _in_order(_definitions()):
+            self.views[view] = self._view(view, needs)
+        self.register_outputs({"dataset": self.dataset.dataset_id})
+
+    def _table(
+        self, table: str, description: str, partitioned_by: str, clustered_by: list[str]
+    ) -> bigquery.Table:
+        partitions: bigquery.TableTimePartitioningArgsDict = {
+            "type": "DAY",
+            "field": partitioned_by,
+        }
+        if days := self._settings.table_expiration_days:
+            partitions["expiration_ms"] = days * _DAY_MS
+        return bigquery.Table(
+            table,
+            dataset_id=self.dataset.dataset_id,
+            table_id=table,
+            description=description,
+            schema=_schema(table),
+            time_partitioning=partitions,
+            clusterings=clustered_by,
+            labels=self._settings.labels,
+            deletion_protection=self._settings.protect,
+            opts=pulumi.ResourceOptions(parent=self, protect=self._settings.protect),
+        )
+
+    def _view(self, view: str, needs: list[str]) -> bigquery.Table:
+        text = (VIEWS / f"{view}.sql").read_text("utf-8")
+        tables = {"tweets": self.tweets, "stream_events": self.stream_events, **self.views}
+        return bigquery.Table(
+            f"view-{view}",
+            dataset_id=self.dataset.dataset_id,
+            table_id=view,
+            description=_description(text),
+            view={
+                "query": Template(text).substitute(
+                    dataset=f"{self._settings.project}.{self._settings.dataset_id}"
+                ),
+                "use_legacy_sql": False,
+            },
+            labels=self._settings.labels,
+            # A view holds no data and is replaced when a column changes.
+            deletion_protection=False,
+            # BigQuery refuses a view over a table that does not exist yet.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[tables[need] for need in needs]),
+        )
+
+
+def _schema(table: str) -> str:
+    """The schema file in one canonical form: re-indenting the file changes nothing."""
+    return json.dumps(json.loads((SCHEMAS / f"{table}.json").read_text("utf-8")))
+
+
+def _definitions() -> dict[str, list[str]]:
+    """Each view with the tables and views that its SQL names as `${dataset}.name`."""
+    return {
+        path.stem: sorted(set(re.findall(r"\$\{dataset\}\.(\w+)", path.read_text("utf-8"))))
+        for path in sorted(VIEWS.glob("*.sql"))
+    }
+
+
+def _in_order(definitions: dict[str, list[str]]) -> list[tuple[str, list[str]]]:
+    """Views after the views they read; a name that nothing defines stops the program."""
+    known = {*definitions, "tweets", "stream_events"}
+    for view, needs in definitions.items():
+        for need in sorted(set(needs) - known):
+            raise pulumi.RunError(
+                f"infra/views/{view}.sql reads {need}, which is neither a table nor a view; "
+                f"known: {', '.join(sorted(known))}"
+            )
+    try:
+        order = list(TopologicalSorter(definitions).static_order())
+    except CycleError as error:
+        circle = ", ".join(sorted(set(error.args[1])))
+        raise pulumi.RunError(f"infra/views: {circle} read each other; break the circle") from None
+    return [(view, definitions[view]) for view in order if view in definitions]
+
+
+def _description(sql: str) -> str:
+    """The comment lines that open a view's file."""
+    lines = []
+    for line in sql.splitlines():
+        if not line.startswith("--"):
+            break
+        lines.append(line.removeprefix("--").strip())
+    return "\n".join(lines)

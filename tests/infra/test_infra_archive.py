@@ -1,0 +1,95 @@
+"""The function's source archive: the same bytes for the same content, and complete."""
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import pulumi
+import pytest
+
+from infra import archive
+from infra.archive import build_archive
+from infra.build import SOURCE, SOURCE_FILES
+from local.program import Program
+
+
+@pytest.fixture
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A service's folder, and a build folder of its own."""
+    monkeypatch.setattr(archive, "BUILD", tmp_path / "build")
+    folder = tmp_path / "service"
+    (folder / "pkg").mkdir(parents=True)
+    (folder / "main.py").write_text("import pkg\n", "utf-8")
+    (folder / "pkg" / "b.py").write_text("B = 1\n", "utf-8")
+    (folder / "pkg" / "a.py").write_text("A = 1\n", "utf-8")
+    return folder
+
+
+LISTED = ("main.py", "pkg/**/*.py")
+
+
+def test_same_content_gives_the_same_bytes(source: Path, tmp_path: Path) -> None:
+    """A copy made later, with other times, modes and caches around, gives the same archive."""
+    first = build_archive("demo", source, LISTED)
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(source, copy)
+    for path in copy.rglob("*.py"):
+        os.utime(path, (1, 1))
+        path.chmod(0o755)
+    (copy / "pkg" / "__pycache__").mkdir()
+    (copy / "pkg" / "__pycache__" / "a.cpython-311.pyc").write_bytes(b"cache")
+    (copy / "notes.txt").write_text("not listed", "utf-8")
+    second = build_archive("demo", copy, LISTED)
+    assert second == first
+    assert first.path.read_bytes() == second.path.read_bytes()
+
+
+def test_one_byte_makes_another_archive(source: Path) -> None:
+    """A change of one byte changes digest and name, so the function is deployed again."""
+    first = build_archive("demo", source, LISTED)
+    (source / "pkg" / "a.py").write_text("A = 2\n", "utf-8")
+    second = build_archive("demo", source, LISTED)
+    assert second.digest != first.digest
+    assert second.path.name != first.path.name
+
+
+def test_renamed_file_makes_another_archive(source: Path) -> None:
+    """Names count as content."""
+    first = build_archive("demo", source, LISTED)
+    (source / "pkg" / "a.py").rename(source / "pkg" / "c.py")
+    assert build_archive("demo", source, LISTED).digest != first.digest
+
+
+def test_missing_file_stops_the_program(source: Path) -> None:
+    """A listed file that is not there is an error that names it, not a smaller archive."""
+    (source / "main.py").unlink()
+    with pytest.raises(pulumi.RunError, match=r"nothing matches 'main\.py'"):
+        build_archive("demo", source, LISTED)
+
+
+def test_archive_lies_outside_the_source(source: Path) -> None:
+    """Building does not touch the folder that is archived."""
+    before = sorted(source.rglob("*"))
+    built = build_archive("demo", source, LISTED)
+    assert sorted(source.rglob("*")) == before
+    assert not built.path.is_relative_to(source)
+
+
+def test_function_gets_every_module_of_the_sink(dev: Program) -> None:
+    """The declared archive holds the entry point, the package, the schemas and the pins."""
+    declared = dev.one("storage/bucketObject:BucketObject")
+    with zipfile.ZipFile(declared.inputs["source"]) as zipped:
+        names = set(zipped.namelist())
+        assert zipped.testzip() is None
+    expected = {
+        path.relative_to(SOURCE).as_posix()
+        for pattern in SOURCE_FILES
+        for path in SOURCE.glob(pattern)
+    }
+    assert names == expected
+    assert {"main.py", "requirements.txt", "sink/__init__.py"} <= names
+    assert {"sink/schema/tweets.json", "sink/schema/stream_events.json"} <= names
+    function = dev.one("cloudfunctionsv2/function:Function").inputs["buildConfig"]
+    assert function["source"]["storageSource"]["object"] == declared.inputs["name"]
+    assert function["entryPoint"] == "sink"

@@ -1,0 +1,319 @@
+"""What must hold of every environment, whatever it is configured to be."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from local.program import UNKNOWN, Program, Resource, evaluate
+from tests.infra.environments import BASE, ENVIRONMENTS, RULES, TOKEN
+
+IAM = re.compile(r"(IamMember|IAMMember)$")
+
+# Roles that Google offers on a project only, or whose condition names one resource.
+PROJECT_ROLES = {
+    "roles/logging.logWriter",
+    "roles/container.defaultNodeServiceAccount",
+    "roles/bigquery.jobUser",
+    "roles/monitoring.metricWriter",
+}
+# Types without labels in Google's API.
+UNLABELLED = re.compile(
+    r"^pulumi:|^docker-build:|I[aA][mM]Member$|^gcp:projects/service:Service$"
+    r"|:(ServiceIdentity|Account|BucketObject|SecretVersion|Dashboard|Metric)$"
+)
+# Protected by the provider unless they say otherwise.
+PROTECTED_UNLESS_TOLD = {
+    "gcp:bigquery/table:Table",
+    "gcp:cloudrunv2/service:Service",
+    "gcp:container/cluster:Cluster",
+}
+# Belong to the project, not to the stack, and are left on when a stack goes.
+SHARED = {
+    "gcp:projects/service:Service",
+    "gcp:projects/serviceIdentity:ServiceIdentity",
+}
+
+
+def grants(program: Program) -> list[Resource]:
+    """Every IAM grant."""
+    return [resource for resource in program.resources if IAM.search(resource.type)]
+
+
+def test_each_resource_has_a_component_for_parent(program: Program) -> None:
+    """Nothing hangs off the stack but components, so a preview reads as the pipeline."""
+    by_urn = {resource.urn: resource for resource in program.resources}
+    for resource in program.resources:
+        if resource.custom:
+            assert not by_urn[resource.parent].custom, resource.name
+        else:
+            assert resource.parent not in by_urn, resource.name
+
+
+def test_each_subscription_is_dead_lettered_or_reads_dead_letters(program: Program) -> None:
+    """No message can circle for ever or vanish: each subscription ends in the dead letters."""
+    dead = program.one("pubsub/topic:Topic", "topic-dead-letters").id
+    for subscription in program.of_type("pubsub/subscription:Subscription"):
+        policy: dict[str, Any] = subscription.inputs.get("deadLetterPolicy", {})
+        if subscription.inputs["topic"] == dead:
+            assert policy == {}
+        else:
+            assert policy["deadLetterTopic"] == dead
+            assert 5 <= policy["maxDeliveryAttempts"] <= 100
+        assert subscription.inputs["expirationPolicy"] == {"ttl": ""}
+        assert subscription.inputs["messageRetentionDuration"] == "604800s"
+
+
+def test_pub_sub_may_dead_letter(program: Program) -> None:
+    """Pub/Sub's own account publishes to the dead letters and acknowledges on the subscription."""
+    agent = program.one("projects/serviceIdentity:ServiceIdentity").outputs["member"]
+    given = {
+        (grant.type.rpartition(":")[2], grant.inputs["role"])
+        for grant in grants(program)
+        if grant.inputs["member"] == agent
+    }
+    assert given == {
+        ("TopicIAMMember", "roles/pubsub.publisher"),
+        ("SubscriptionIAMMember", "roles/pubsub.subscriber"),
+    }
+
+
+def test_push_carries_the_token_of_an_account_that_opens_only_the_function(
+    program: Program,
+) -> None:
+    """The function takes requests of one account, from inside, with its own address as audience."""
+    function = program.one("cloudfunctionsv2/function:Function")
+    push = program.one("pubsub/subscription:Subscription", "sink").inputs["pushConfig"]
+    invoker = program.one("cloudrunv2/serviceIamMember:ServiceIamMember", "sink-invoker").inputs
+    account = push["oidcToken"]["serviceAccountEmail"]
+    assert push["pushEndpoint"] == function.outputs["serviceConfig"]["uri"]
+    assert push["oidcToken"]["audience"] == push["pushEndpoint"]
+    assert function.inputs["serviceConfig"]["ingressSettings"] == "ALLOW_INTERNAL_ONLY"
+    assert invoker["name"] == function.inputs["name"]
+    assert invoker["role"] == "roles/run.invoker"
+    mine = [g for g in grants(program) if g.inputs["member"] == f"serviceAccount:{account}"]
+    assert [grant.name for grant in mine] == ["sink-invoker"]
+
+
+def test_no_forbidden_role_or_member(program: Program) -> None:
+    """No basic role, nobody outside, no admin role, and no data role on the whole project."""
+    for grant in grants(program):
+        role, member = grant.inputs["role"], grant.inputs["member"]
+        assert role not in ("roles/owner", "roles/editor", "roles/viewer"), grant.name
+        assert not role.lower().endswith("admin"), grant.name
+        assert not member.startswith(("allUsers", "allAuthenticatedUsers", "domain:")), grant.name
+        if grant.type == "gcp:projects/iAMMember:IAMMember" and role not in PROJECT_ROLES:
+            condition = grant.inputs["condition"]["expression"]
+            assert re.fullmatch(
+                r'resource\.name\.startsWith\("projects/_/buckets/gcf-v2-sources-\d+-[a-z0-9-]+"\)',
+                condition,
+            ), grant.name
+
+
+def test_no_key_of_a_service_account(program: Program) -> None:
+    """Nothing signs in with a key file: no key is declared, no policy or binding is taken over."""
+    for resource in program.resources:
+        kind = resource.type.rpartition(":")[2]
+        assert kind != "Key"
+        assert not kind.endswith(("IamPolicy", "IamBinding", "IAMPolicy", "IAMBinding"))
+
+
+def test_pods_sign_in_directly(program: Program) -> None:
+    """Topic and secret are opened to the pod's own account, by workload identity."""
+    namespace = program.one("core/v1:Namespace").inputs["metadata"]["name"]
+    account = (
+        "principal://iam.googleapis.com/projects/123456789012/locations/global/"
+        f"workloadIdentityPools/my-project.svc.id.goog/subject/ns/{namespace}/sa/producer"
+    )
+    held = {
+        (grant.inputs["role"], grant.name)
+        for grant in grants(program)
+        if grant.inputs["member"] == account
+    }
+    assert held == {
+        ("roles/pubsub.publisher", "producer-publishes-posts"),
+        ("roles/pubsub.publisher", "producer-publishes-dead-letters"),
+        ("roles/secretmanager.secretAccessor", "producer-reads-token"),
+    }
+
+
+def test_grants_to_pods_wait_for_the_cluster(programs: dict[str, Program]) -> None:
+    """The identity pool of the pods exists only once there is a cluster."""
+    for stack in ("dev", "prod"):
+        program = programs[stack]
+        cluster = program.one("container/cluster:Cluster").urn
+        for grant in grants(program):
+            if grant.inputs["member"].startswith("principal://"):
+                assert cluster in grant.options.depends_on, grant.name
+
+
+def test_token_is_secret_all_the_way(program: Program) -> None:
+    """The bearer token is in one input, marked secret, and in no output, name, pod or config."""
+    holders = []
+    for resource in program.resources:
+        for key, value in resource.inputs.items():
+            if TOKEN in json.dumps(value, default=str):
+                holders.append((resource.type, key))
+                assert key in resource.secret_inputs
+    assert holders == [("gcp:secretmanager/secretVersion:SecretVersion", "secretData")]
+    assert TOKEN not in json.dumps(program.outputs)
+
+
+def test_rules_are_readable_in_a_preview(program: Program) -> None:
+    """A change of a rule is a readable diff of the ConfigMap: text, not escapes or secrets."""
+    rules = program.one("core/v1:ConfigMap", "producer-rules")
+    assert rules.secret_inputs == frozenset()
+    assert json.loads(rules.inputs["data"]["rules.json"]) == RULES
+    assert "고양이" in rules.inputs["data"]["rules.json"]
+
+
+def test_everything_that_takes_labels_has_them(program: Program) -> None:
+    """Cost and clean-up can be told by label, for each environment."""
+    stack = program.one("pubsub/topic:Topic", "topic").inputs["name"].removeprefix("tweets-")
+    for resource in program.resources:
+        if not resource.custom or UNLABELLED.search(resource.type):
+            continue
+        place: dict[str, Any] = resource.inputs
+        if resource.type.startswith("kubernetes:"):
+            place = resource.inputs["metadata"]
+        labels = place.get("userLabels") or place.get("labels") or place.get("resourceLabels")
+        assert labels, resource.name
+        assert labels["app"] == "tweets", resource.name
+        assert labels["stack"] == stack, resource.name
+
+
+@pytest.mark.parametrize(("one", "other"), [("dev", "pr-7"), ("dev", "prod"), ("prod", "pr-7")])
+def test_environments_share_no_physical_name(
+    programs: dict[str, Program], one: str, other: str
+) -> None:
+    """Two environments and a pull request's can live in one project."""
+
+    def ids(program: Program) -> set[tuple[str, str]]:
+        return {
+            (resource.type, resource.id)
+            for resource in program.resources
+            if resource.custom
+            and resource.type not in SHARED
+            and not IAM.search(resource.type)
+            and not resource.type.startswith("pulumi:")
+        }
+
+    def granted(program: Program) -> set[str]:
+        # Two stacks that declare one grant would take it from each other when one goes.
+        return {
+            f"{grant.type} {json.dumps(grant.inputs, sort_keys=True)}" for grant in grants(program)
+        }
+
+    assert ids(programs[one]) & ids(programs[other]) == set()
+    assert granted(programs[one]) & granted(programs[other]) == set()
+
+
+def blockers(program: Program) -> dict[str, list[str]]:
+    """What would stop `pulumi destroy`, by resource."""
+    found: dict[str, list[str]] = {}
+    for resource in program.resources:
+        inputs, reasons = resource.inputs, []
+        kind = resource.type.rpartition(":")[2]
+        if resource.options.protect:
+            reasons.append("protect")
+        if inputs.get("deletionProtection", resource.type in PROTECTED_UNLESS_TOLD):
+            reasons.append("deletionProtection")
+        if kind == "Bucket" and not inputs.get("forceDestroy"):
+            reasons.append("forceDestroy")
+        if kind == "Dataset" and not inputs.get("deleteContentsOnDestroy"):
+            reasons.append("deleteContentsOnDestroy")
+        if resource.type == "gcp:projects/service:Service" and inputs["disableOnDestroy"]:
+            reasons.append("disableOnDestroy")
+        if reasons:
+            found[resource.name] = reasons
+    return found
+
+
+@pytest.mark.parametrize("stack", ["dev", "pr-7"])
+def test_unprotected_environment_can_be_destroyed(programs: dict[str, Program], stack: str) -> None:
+    """With protection off nothing is left that blocks `pulumi destroy`."""
+    assert blockers(programs[stack]) == {}
+
+
+def test_protected_environment_keeps_data_and_cluster(programs: dict[str, Program]) -> None:
+    """With protection on, dataset, tables and cluster refuse to go, and nothing else does."""
+    assert blockers(programs["prod"]) == {
+        "warehouse": ["protect", "deleteContentsOnDestroy"],
+        "tweets": ["protect", "deletionProtection"],
+        "stream_events": ["protect", "deletionProtection"],
+        "tweets-prod": ["protect", "deletionProtection"],
+    }
+
+
+def test_cluster_that_is_gone_does_not_block(program: Program) -> None:
+    """The Kubernetes provider lets go of an unreachable cluster, and is bound to one cluster."""
+    provider = program.one("pulumi:providers:kubernetes")
+    assert provider.inputs["deleteUnreachable"] in (True, "true")
+    assert provider.inputs["clusterIdentifier"].startswith("projects/my-project/locations/")
+    config = json.loads(provider.inputs["kubeconfig"])
+    assert config["clusters"][0]["cluster"]["server"].startswith("https://gke-")
+    user = config["users"][0]["user"]
+    assert user["exec"]["command"] == "gke-gcloud-auth-plugin"
+    assert set(user) == {"exec"}
+    for resource in program.resources:
+        if resource.type.startswith("kubernetes:"):
+            assert resource.options.provider == provider.urn, resource.name
+
+
+@pytest.mark.parametrize("stack", ENVIRONMENTS)
+def test_first_preview_works(stack: str, programs: dict[str, Program]) -> None:
+    """Before anything exists, what only the cloud knows is unknown and nothing breaks on it."""
+    preview = evaluate(stack, ENVIRONMENTS[stack], preview=True)
+    assert {r.urn for r in preview.resources} == {r.urn for r in programs[stack].resources}
+    push = preview.one("pubsub/subscription:Subscription", "sink").inputs["pushConfig"]
+    assert push["pushEndpoint"] is UNKNOWN
+    assert preview.one("secretmanager/secretVersion:SecretVersion").secret_inputs == {"secretData"}
+
+
+def test_everything_waits_for_its_api(program: Program) -> None:
+    """Whatever calls an API comes after the APIs, itself or through what it needs."""
+    by_urn = {resource.urn: resource for resource in program.resources}
+
+    def waits(resource: Resource, seen: frozenset[str] = frozenset()) -> bool:
+        needs = [by_urn[urn] for urn in resource.options.depends_on if urn in by_urn]
+        return any(
+            need.type == "gcp:projects/service:Service" or waits(need, seen | {need.urn})
+            for need in needs
+            if need.urn not in seen
+        )
+
+    for resource in program.resources:
+        if resource.type.startswith("gcp:") and resource.type != "gcp:projects/service:Service":
+            assert waits(resource), resource.name
+
+
+def test_function_retries_while_its_grants_spread(program: Program) -> None:
+    """The resources that meet a fresh project's races carry the hook that retries them."""
+    for type_ in ("function:Function", "topic:Topic", "secret:Secret", "dataset:Dataset"):
+        for resource in program.of_type(type_):
+            assert resource.options.error_hooks == ("services-not-yet",), resource.name
+
+
+def test_function_runs_as_configured() -> None:
+    """Concurrency, memory, instances and delivery attempts are the configured ones."""
+    program = evaluate(
+        "dev",
+        {
+            **BASE,
+            "sinkConcurrency": 80,
+            "sinkMemory": "1Gi",
+            "sinkMaxInstances": 3,
+            "maxDeliveryAttempts": 7,
+            "tableExpirationDays": 30,
+            "postBudget": 0,
+        },
+    )
+    service = program.one("cloudfunctionsv2/function:Function").inputs["serviceConfig"]
+    assert service["maxInstanceRequestConcurrency"] == 80
+    assert service["availableMemory"] == "1Gi"
+    assert service["maxInstanceCount"] == 3
+    policy = program.one("pubsub/subscription:Subscription", "sink").inputs["deadLetterPolicy"]
+    assert policy["maxDeliveryAttempts"] == 7
+    table = program.one("bigquery/table:Table", "tweets").inputs
+    assert table["timePartitioning"]["expirationMs"] == 30 * 24 * 60 * 60 * 1000

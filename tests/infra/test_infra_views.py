@@ -1,0 +1,84 @@
+"""Tables and views on a BigQuery: their SQL runs, in the order in which they are declared."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra import warehouse
+from local.bigquery import BigQueryServer
+from local.program import Program, ProgramError, evaluate
+from local.warehouse import Warehouse
+from tests.infra.environments import BASE
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[BigQueryServer]:
+    """A stand-in of BigQuery."""
+    with BigQueryServer(project="my-project") as started:
+        yield started
+
+
+def test_every_view_runs_on_the_declared_tables(dev: Program, server: BigQueryServer) -> None:
+    """Dataset, tables and views can be made in their order, and every view answers a query."""
+    made = Warehouse(server.client())
+    made.create_dataset(dev.one("bigquery/dataset:Dataset").inputs)
+    views = []
+    for table in dev.of_type("bigquery/table:Table"):
+        made.create_table(table.inputs)
+        if "view" in table.inputs:
+            views.append(table.inputs["tableId"])
+    assert len(views) == len(list(warehouse.VIEWS.glob("*.sql"))) > 0
+    for view in views:
+        rows = server.client().query(f"SELECT * FROM `my-project.tweet_data.{view}`").result()
+        assert rows.schema, view
+
+
+def test_views_are_described_and_qualified(program: Program) -> None:
+    """Each view is standard SQL with its dataset filled in, and says what it is for."""
+    dataset = program.one("bigquery/dataset:Dataset").inputs["datasetId"]
+    for table in program.of_type("bigquery/table:Table"):
+        if "view" in table.inputs:
+            assert table.inputs["view"]["useLegacySql"] is False
+            assert "${" not in table.inputs["view"]["query"]
+            assert f"`my-project.{dataset}." in table.inputs["view"]["query"]
+            assert table.inputs["description"], table.name
+
+
+@pytest.fixture
+def views(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of views of its own."""
+    monkeypatch.setattr(warehouse, "VIEWS", tmp_path)
+    return tmp_path
+
+
+def test_a_view_waits_for_the_view_that_it_reads(views: Path) -> None:
+    """Order follows the SQL, not the alphabet."""
+    (views / "a.sql").write_text("-- A\nSELECT 1 FROM `${dataset}.z`", "utf-8")
+    (views / "z.sql").write_text("-- Z\nSELECT 1 FROM `${dataset}.tweets`", "utf-8")
+    program = evaluate("dev", BASE)
+    tables = program.of_type("bigquery/table:Table")
+    made = [table.name for table in tables]
+    assert made.index("view-z") < made.index("view-a")
+    after = program.one("bigquery/table:Table", "view-a").options.depends_on
+    assert program.one("bigquery/table:Table", "view-z").urn in after
+
+
+def test_a_view_of_nothing_stops_the_program(views: Path) -> None:
+    """A name that no table and no view has is refused with the file and the known names."""
+    (views / "a.sql").write_text("-- A\nSELECT 1 FROM `${dataset}.twets`", "utf-8")
+    with pytest.raises(ProgramError, match=r"views/a\.sql reads twets, .* known: .*tweets"):
+        evaluate("dev", BASE)
+
+
+def test_views_in_a_circle_are_named(views: Path) -> None:
+    """Two views that read each other are told apart from a fault of the program."""
+    (views / "a.sql").write_text("-- A\nSELECT 1 FROM `${dataset}.b`", "utf-8")
+    (views / "b.sql").write_text("-- B\nSELECT 1 FROM `${dataset}.a`", "utf-8")
+    with pytest.raises(ProgramError, match="infra/views: a, b read each other"):
+        evaluate("dev", BASE)
+
+
+def test_description_is_the_opening_comment() -> None:
+    """Only the comment lines that open the file are the description."""
+    assert warehouse._description("-- One.\n--\n-- Two.\nSELECT 1 -- no\n-- no") == "One.\n\nTwo."
