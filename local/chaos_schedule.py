@@ -1,0 +1,177 @@
+"""Which faults a chaos run injects, and when: the same for the same seed.
+
+The run has rounds; a round has each kind of fault once or more, in an order of the seed's, at
+posts of the seed's. A round begins with kill -9 of the producer: the back-off that X's rules make
+grow is in memory only, and a round so begins with X's first waits, not with its longest.
+
+X allows 50 connects in 15 minutes, and the producer spreads those after the 40th over what is left
+of the window. A full plan makes 34, so that a run ends in minutes without a rule weakened for it.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+DISCONNECTS = (
+    "OperationalDisconnect",
+    "UpstreamOperationalDisconnect",
+    "ForceDisconnect",
+    "InternalError",
+)
+TARGETS = ("x", "producer", "function", "pubsub", "bigquery")
+STALL_SECONDS = 34.0  # the producer gives the stream up after 30 s of nothing
+QUICK = 0.4
+FIRST, LAST = 0.03, 0.95
+"""Shares of the posts between which faults happen: what is after the last shows that all healed."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault: what, where, and how many posts X has delivered by then.
+
+    Attributes:
+        name: what the report calls it.
+        target: who is broken, one of TARGETS; but for X's, faults of one target never overlap.
+        act: how the injector does it (see `chaos_injection`), or the kind in `local.x.faults`.
+        options: of the act.
+        at: posts.
+    """
+
+    name: str
+    target: str
+    act: str
+    options: dict[str, Any] = field(default_factory=dict)
+    at: int = 0
+
+    @property
+    def times(self) -> int:
+        """How often it counts: lines, refusals or rows rather than the request for them."""
+        options = self.options
+        return int(options.get("rows", options.get("count", 1) if self.target == "x" else 1))
+
+
+def _x(name: str, kind: str, **options: Any) -> Fault:
+    return Fault(name, "x", kind, options)
+
+
+def _lines(number: int) -> list[Fault]:
+    """Lines that are no posts, and posts sent in an unusual way."""
+    return [
+        _x("malformed line", "malformed", count=2),
+        _x("truncated line", "truncated", count=2),
+        _x("line that is not JSON", "not_json", count=2),
+        _x("line of 11 MB", "huge_line"),
+        _x("post of 300 KB", "huge_line", bytes=300_000, poison=False),
+        _x("unknown message type", "unknown_message"),
+        _x("error payload", "error_payload"),
+        _x("post of a rule without tag", "untagged_rule", count=3),
+        _x("post without matching rules", "no_matching_rules", count=3),
+        *[_x("posts sent twice", "duplicate", count=20)] * 2,
+        *[_x("posts out of order", "reorder", count=20)] * 2,
+        _x("disconnect payload", "disconnect", disconnect_type=DISCONNECTS[number % 4]),
+        _x("clean close", "close"),
+        _x("reset", "reset"),
+        _x("cut within a line", "cut"),
+    ]
+
+
+def _cloud(scale: float = 1.0) -> list[Fault]:
+    """What happens behind the producer; `scale` makes its seconds shorter."""
+    return [
+        *[Fault("function killed (kill -9)", "function", "kill")] * 2,
+        *[Fault("Pub/Sub delivers again", "pubsub", "redeliver", {"count": 300})] * 2,
+        Fault("Pub/Sub outage", "pubsub", "outage", {"seconds": 6.0 * scale}),
+        Fault("Pub/Sub port lost", "pubsub", "port_loss", {"seconds": 3.0 * scale}),
+        Fault("BigQuery 500", "bigquery", "status", {"status": 500, "seconds": 2.5 * scale}),
+        Fault("BigQuery 503", "bigquery", "status", {"status": 503, "seconds": 2.5 * scale}),
+        Fault("BigQuery 429", "bigquery", "status", {"status": 429, "seconds": 2.5 * scale}),
+        Fault(
+            "BigQuery stores, then answers 503",
+            "bigquery",
+            "status",
+            {"status": 503, "seconds": 2.0 * scale, "stored": True},
+        ),
+        Fault("BigQuery slow inserts", "bigquery", "slow", {"ms": 400, "seconds": 4.0 * scale}),
+        Fault("BigQuery rejects rows", "bigquery", "reject", {"rows": 5}),
+        Fault("BigQuery port lost", "bigquery", "port_loss", {"seconds": 3.0 * scale}),
+    ]
+
+
+def _waits(number: int) -> list[Fault]:
+    """Faults after which X's rules ask for a long wait."""
+    options = {"status": 503, "count": 2 - number % 2}
+    faults = [Fault("503 at connect", "x", "refused", options)]
+    if number % 2 == 0:
+        issue = "TooManyConnections" if number % 4 == 0 else ""
+        name = "429 TooManyConnections" if issue else "429 connect limit"
+        answer = {"status": 429, "count": 1, "issue": issue, "reset_seconds": 62}
+        faults.append(Fault(name, "x", "refused", answer))
+    if number < 2:
+        faults.append(_x("stall without keep-alive", "stall", seconds=STALL_SECONDS))
+        faults.append(Fault("producer stopped (SIGTERM)", "producer", "restart"))
+        if sys.platform == "linux":  # elsewhere a running process can't be given a limit
+            faults.append(Fault("disk full for the journal", "producer", "disk", {"seconds": 5.0}))
+    return faults
+
+
+KILL = Fault("producer killed (kill -9)", "producer", "kill")
+LONG_OUTAGE = Fault(
+    # The sink itself tries again for 4 s; what takes longer must go back to Pub/Sub.
+    "BigQuery 503 for 6 s",
+    "bigquery",
+    "status",
+    {"status": 503, "seconds": 6.0},
+)
+KILL_HOLDING = Fault(
+    "producer killed while it holds posts", "producer", "kill_holding", {"seconds": 1.5}
+)
+
+
+def full_plan(seed: int, posts: int, rounds: int = 3) -> list[Fault]:
+    """Every fault, three rounds of them: 34 connects, about four minutes of waiting by X's rules.
+
+    Args:
+        seed: of order, places and kinds of disconnects.
+        posts: that the run delivers.
+        rounds: how often a kind of fault comes at least.
+    """
+    return _placed(
+        seed,
+        posts,
+        [[KILL, *_lines(number), *_cloud(), *_waits(number)] for number in range(rounds)],
+    )
+
+
+def quick_plan(seed: int, posts: int) -> list[Fault]:
+    """Each fault that asks for no long wait once, for the tests.
+
+    The drops come first: recent search, which fills their gaps, has no newer posts than 15 s.
+    """
+    cloud = [each for each in _cloud(QUICK) if each.act != "status"]
+    early = [each for each in cloud if each.act in ("redeliver", "slow", "kill")]
+    late = [each for each in cloud if each not in early]
+    return _placed(seed, posts, [[KILL_HOLDING, *_lines(0), *early], [LONG_OUTAGE, *late]])
+
+
+def _placed(seed: int, posts: int, rounds: Sequence[Sequence[Fault]]) -> list[Fault]:
+    rng = random.Random(f"chaos:{seed}")
+    ordered: list[Fault] = []
+    for first, *others in rounds:
+        rng.shuffle(others)
+        ordered += [first, *others]
+    step = posts * (LAST - FIRST) / len(ordered)
+    return [
+        # Within the middle half of its place: two faults are never closer than half a place.
+        Fault(
+            each.name,
+            each.target,
+            each.act,
+            each.options,
+            round(posts * FIRST + step * (number + rng.uniform(0.25, 0.75))),
+        )
+        for number, each in enumerate(ordered)
+    ]

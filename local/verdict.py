@@ -1,0 +1,82 @@
+"""Posts that X delivered against rows that people read, id by id."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Set
+from dataclasses import dataclass
+
+from google.cloud import bigquery
+
+SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of the posts of one run.
+
+    Attributes:
+        posts: posts delivered by X, each id once.
+        rows: rows of the view with one of these ids.
+        lost: ids that X delivered and the view does not have.
+        doubled: ids that the view has more than once.
+        table_rows: rows of the append table with one of these ids, repeated deliveries included.
+        earlier: rows of the view with other ids, such as those of a run before in a data directory.
+    """
+
+    posts: int
+    rows: int
+    lost: tuple[int, ...]
+    doubled: tuple[int, ...]
+    table_rows: int
+    earlier: int
+
+    @property
+    def ok(self) -> bool:
+        """Each post in the view exactly once."""
+        return not self.lost and not self.doubled
+
+    def line(self) -> str:
+        """`N posts, N rows, 0 lost, 0 doubled`."""
+        return (
+            f"{self.posts} posts, {self.rows} rows, {len(self.lost)} lost, "
+            f"{len(self.doubled)} doubled"
+        )
+
+    def details(self) -> list[str]:
+        """Further lines: repeated deliveries, earlier rows, and which ids are wrong."""
+        lines = [f"{self.table_rows} rows in the append table, repeated deliveries included"]
+        if self.earlier:
+            lines.append(f"{self.earlier} rows in the view from before this run")
+        for what, ids in (("lost", self.lost), ("doubled", self.doubled)):
+            if ids:
+                more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+                lines.append(f"{what}: {', '.join(map(str, ids[:SHOWN]))}{more}")
+        return lines
+
+
+def judge(delivered: Set[int], client: bigquery.Client, table: str, view: str) -> Verdict:
+    """Compare the ids that X delivered with the ids in the view and in the append table.
+
+    Args:
+        delivered: ids of posts whose whole line X wrote to a live connection.
+        client: official client of the BigQuery that holds both.
+        table: full name of the append table.
+        view: full name of the view that keeps one row a post.
+    """
+    in_view = _ids(client, view)
+    in_table = _ids(client, table)
+    return Verdict(
+        posts=len(delivered),
+        rows=sum(count for each, count in in_view.items() if each in delivered),
+        lost=tuple(sorted(delivered - in_view.keys())),
+        doubled=tuple(sorted(each for each, count in in_view.items() if count > 1)),
+        table_rows=sum(count for each, count in in_table.items() if each in delivered),
+        earlier=sum(count for each, count in in_view.items() if each not in delivered),
+    )
+
+
+def _ids(client: bigquery.Client, name: str) -> Counter[int]:
+    # The names come from the program's own resources, and a table name can't be a parameter.
+    rows = client.query(f"SELECT id FROM `{name}`").result()  # noqa: S608
+    return Counter(row["id"] for row in rows)

@@ -1,0 +1,166 @@
+"""`make demo` as a person uses it: its verdict, its end, its answers to wrong input."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local.demo import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def demo(*flags: str) -> Iterator[subprocess.Popen[str]]:
+    """The demo in a session of its own, killed at the latest when the block ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "local.demo", "--no-dashboard", *flags],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        with process:
+            yield process
+            process.kill()
+    finally:
+        process.kill()
+
+
+def wait_for(process: subprocess.Popen[str], pattern: str) -> re.Match[str]:
+    """Read the demo's lines up to one that matches."""
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if match := re.search(pattern, line):
+            return match
+    raise AssertionError(f"no line {pattern!r} in {''.join(lines)}")
+
+
+def left_of(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Which of the processes are still there after at most so many seconds."""
+    deadline = time.monotonic() + seconds
+    left = processes
+    while left and time.monotonic() < deadline:
+        left = [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+        time.sleep(0.1)
+    return left
+
+
+def test_a_counted_run_ends_with_its_verdict() -> None:
+    """Plain lines list every resource and the figures, then the verdict; the exit code is 0."""
+    with demo("--count", "300", "--seed", "7") as process:
+        output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, output
+    assert "300 posts, 300 rows, 0 lost, 0 doubled\n" in output
+    assert "\n0 dead letters\n" in output
+    assert re.search(r"^first row \d+\.\d s after the start$", output, re.MULTILINE)
+    assert re.search(r"^memory \d+ MB: x \d+, pubsub", output, re.MULTILINE)
+    assert re.search(r"^applied +gcp:pubsub/topic:Topic +topic: projects/", output, re.MULTILINE)
+    assert re.search(r"^cloud-only +gcp:container/cluster:Cluster ", output, re.MULTILINE)
+    assert "no local counterpart" not in output, "a resource type is in no table of local/apply.py"
+    assert "synthetic-token" not in output
+
+
+def test_ctrl_c_and_kill_leave_nothing_but_the_data(tmp_path: Path) -> None:
+    """Ctrl-C and `kill -9` both leave no process; the next run on the directory has the rows."""
+    flags = ("--rate", "50", "--data-dir", str(tmp_path / "data"))
+    with demo(*flags) as process:
+        wait_for(process, r" [1-9]\d* rows,")
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert {"local.x", "local.pubsub", "local.bigquery", "local.watchdog"} <= {
+            word for child in children for word in child.cmdline()
+        }
+        asked = [sys.executable, "-m", "local.query", "SELECT 'found' AS it"]
+        answer = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert "found" in answer.stdout, answer.stderr
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the demo's whole group
+        output, _ = process.communicate(timeout=30)
+        assert process.returncode == 0, output
+        assert "stopping" in output
+    assert not left_of(children, 1)
+
+    with demo(*flags) as process:
+        seen = int(wait_for(process, r" ([1-9]\d*) rows,")[1])
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    assert not left_of(children, 15)
+
+    with demo("--count", "50", "--data-dir", str(tmp_path / "data")) as process:
+        output, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, output
+    assert "50 posts, 50 rows, 0 lost, 0 doubled\n" in output
+    earlier = re.search(r"^(\d+) rows in the view from before this run$", output, re.MULTILINE)
+    assert earlier, output
+    assert int(earlier[1]) >= seen
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--rate", "fast"], "argument --rate: 'fast' must be a number from 0 up"),
+        (["--rate", "nan"], "argument --rate: 'nan' must be a number from 0 up"),
+        (["--count", "0"], "argument --count: '0' must be a whole number from 1 up"),
+        (["--config", "x"], "argument --config: 'x' must be KEY=VALUE"),
+        (["--config", "tweets:rules=[}"], "the value is not YAML"),
+        (["--rules", "nowhere.json"], "'nowhere.json': No such file or directory"),
+        (["--rules", "[{]"], "'[{]' is not JSON"),
+        (["--port", "moon=1"], "'moon=1' must be NAME=NUMBER"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_a_wrong_flag_is_one_line(
+    capsys: pytest.CaptureFixture[str], flags: list[str], words: str
+) -> None:
+    """What is wrong with which flag, exit code 2, and nothing was started."""
+    with pytest.raises(SystemExit) as ended:
+        main(flags)
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("demo: ")
+    assert words in line
+
+
+def test_what_can_not_be_used_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A busy port, a file as directory, an unknown stack, a refused setting: exit code 2."""
+    file = tmp_path / "file"
+    file.touch()
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        cases = [
+            (["--port", f"bigquery={port}"], f"port {port} for bigquery can't be used"),
+            (["--data-dir", str(file)], f"--data-dir {file} can't be used: File exists."),
+            (["--stack", "moon"], "Pulumi.moon.yaml does not exist"),
+            (["--config", "tweets:postBudget=-1"], "tweets:postBudget = '-1'"),
+            (["--config", "tweets:xBearerToken="], "tweets:xBearerToken"),
+        ]
+        for flags, words in cases:
+            assert main(flags) == 2
+            [line] = capsys.readouterr().err.splitlines()
+            assert line.startswith("demo: ")
+            assert words in line
+
+
+def test_a_rule_that_x_refuses_is_one_line_with_its_words() -> None:
+    """X's own error about the rule reaches the person, exit code 2."""
+    with demo("--rules", '[{"value": "((", "tag": "x"}]') as process:
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, output
+    last = output.splitlines()[-1]
+    assert last.startswith("demo: the producer can't run: X refuses 1 rule(s): '(('")
