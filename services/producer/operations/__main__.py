@@ -1,0 +1,216 @@
+"""The command line `tweets`, also `python -m operations` in the producer image.
+
+Exit codes: 0 done; 1 a service did not answer or refused; 2 what was asked for is wrong;
+3 part is done and the rest can only be done later; 130 interrupted.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+import requests
+from google.api_core.exceptions import GoogleAPICallError, NotFound, RetryError
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+
+from operations.backfill import backfill
+from operations.compliance import run_compliance
+from operations.outcome import BadInputError, OperationError
+from operations.quote import checked_max_posts
+from operations.redrive import list_letters, send_letters, show_letter
+from operations.settings import Settings
+from producer.log import redact
+
+_Command = Callable[[Settings, argparse.Namespace], None]
+
+
+class _Parser(argparse.ArgumentParser):
+    """A wrong command line gets one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInputError(f"{message}; see {self.prog} --help")
+
+
+def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Run one command; return its exit code."""
+    # tweepy writes the token into its log at DEBUG, google's libraries retry notes at WARNING.
+    logging.basicConfig(level=logging.CRITICAL)
+    try:
+        options = _parser().parse_args(arguments)
+        command: _Command = options.command
+        command(Settings.from_env(environ, options), options)
+    except OperationError as error:
+        return _failed(str(error), error.exit_code)
+    except NotFound as error:
+        return _failed(f"Google Cloud has no such thing: {error.message}; check the name", 2)
+    except (GoogleAPICallError, RetryError) as error:
+        return _failed(f"Google Cloud does not do it: {error}", 1)
+    except DefaultCredentialsError:
+        return _failed(
+            "no Google Cloud credentials here: run gcloud auth application-default login", 1
+        )
+    except (GoogleAuthError, requests.RequestException, ConnectionError) as error:
+        return _failed(f"Google Cloud is not reached: {error}", 1)
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        return _failed("interrupted: run the command again, each of its steps can be repeated", 130)
+    return 0
+
+
+def _failed(message: str, exit_code: int) -> int:
+    print(f"tweets: {redact(' '.join(message.split()))}", file=sys.stderr)
+    return exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="tweets",
+        description="Operate a running stack: dead letters, gaps, deletes.",
+        epilog="Names come from flags or the environment: TOPIC, DEAD_LETTER_SUBSCRIPTION, "
+        "DATASET, X_BEARER_TOKEN_FILE (or X_BEARER_TOKEN), X_API_BASE_URL, POST_BUDGET.",
+    )
+    groups = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_redrive(groups)
+    _add_backfill(groups)
+    _add_compliance(groups)
+    return parser
+
+
+def _add(
+    group: "argparse._SubParsersAction[_Parser]",
+    name: str,
+    command: _Command,
+    about: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    parser = group.add_parser(
+        name,
+        help=about,
+        description=about,
+        epilog=f"Example: {example}",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_redrive(groups: "argparse._SubParsersAction[_Parser]") -> None:
+    about = "Look at the dead letters and send them again."
+    redrive = groups.add_parser("redrive", help=about, description=about)
+    group = redrive.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    listing = _add(
+        group, "list", list_letters, "Count the dead letters by reason, consuming none.",
+        "tweets redrive list",
+    )  # fmt: skip
+    show = _add(
+        group, "show", show_letter, "Show one dead letter in full.",
+        "tweets redrive show 1861234567890123456",
+    )  # fmt: skip
+    show.add_argument("id", help="post id, event id, hash of the line, or Pub/Sub message id")
+    send = _add(
+        group, "send", send_letters,
+        "Publish dead letters again with their ids and attributes. Without --yes it is a dry run. "
+        "What fails again becomes a dead letter again.",
+        "tweets redrive send --reason row_rejected --yes",
+    )  # fmt: skip
+    send.add_argument("--reason", help="only letters of this reason (see list)")
+    send.add_argument("--id", action="append", help="only this letter; may be given again")
+    mode = send.add_mutually_exclusive_group()
+    mode.add_argument("--yes", action="store_true", help="do it")
+    mode.add_argument("--dry-run", action="store_true", help="say what would be sent (the default)")
+    send.add_argument("--topic", help="projects/P/topics/T to send to (TOPIC)")
+    for parser in (listing, show, send):
+        _add_subscription(parser)
+
+
+def _add_backfill(groups: "argparse._SubParsersAction[_Parser]") -> None:
+    parser = _add(
+        groups, "backfill", backfill,
+        "List the gaps of the stream, or fill them from X's recent search (7 days back, $0.005 a "
+        "post). Without --yes it says what it would cost and reads no post.",
+        "tweets backfill --gap 5e0c1f6e-... --max-posts 2000 --yes",
+    )  # fmt: skip
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--gap", metavar="EVENT_ID", help="fill this gap (ids: tweets backfill)")
+    which.add_argument("--all", action="store_true", help="fill every open gap within reach")
+    parser.add_argument("--from", dest="start", type=_moment, help="or fill from this time, UTC")
+    parser.add_argument("--to", dest="end", type=_moment, help="... to this time (exclusive)")
+    parser.add_argument(
+        "--max-posts", type=_posts, default=1000,
+        help="read at most so many posts (default 1000 = $5.00)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--count", action="store_true", help="ask X for exact counts first, $0.005 a rule and gap"
+    )
+    parser.add_argument("--rules", type=Path, help="rules file to use instead of X's active rules")
+    parser.add_argument("--yes", action="store_true", help="read, pay and publish")
+    parser.add_argument("--topic", help="projects/P/topics/T to publish to (TOPIC)")
+    parser.add_argument("--dataset", help="PROJECT.DATASET (DATASET)")
+
+
+def _add_compliance(groups: "argparse._SubParsersAction[_Parser]") -> None:
+    about = "Follow deletes and account removals on X."
+    compliance = groups.add_parser("compliance", help=about, description=about)
+    group = compliance.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    run = _add(
+        group, "run", run_compliance,
+        "Ask X (a batch compliance job) which of the posts and users held here are gone, and "
+        "remove them from the table and the dead letters. Without --yes it only counts.",
+        "tweets compliance run --yes",
+    )  # fmt: skip
+    run.add_argument(
+        "--type", choices=("tweets", "users", "both"), default="both", help="default both"
+    )
+    run.add_argument("--result", type=Path, help="use a result already downloaded (JSON lines)")
+    run.add_argument("--yes", action="store_true", help="remove")
+    run.add_argument("--topic", help="projects/P/topics/T for the event (TOPIC)")
+    run.add_argument("--dataset", help="PROJECT.DATASET (DATASET)")
+    _add_subscription(run)
+
+
+def _add_subscription(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--subscription",
+        "--dead-letter-subscription",
+        dest="dead_letter_subscription",
+        help="projects/P/subscriptions/S (DEAD_LETTER_SUBSCRIPTION, or DEAD_LETTER_TOPIC's reader)",
+    )
+    parser.add_argument(
+        "--wait", type=_seconds, default=5.0,
+        help="seconds of silence that count as the end of the queue (default 5)",
+    )  # fmt: skip
+
+
+def _moment(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no time: write it as 2026-11-22T21:00:00Z"
+        ) from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _posts(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return checked_max_posts(int(text))
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.1 <= value <= 300:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 300")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

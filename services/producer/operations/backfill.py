@@ -1,0 +1,233 @@
+"""`tweets backfill`: fill gaps of the stream from X's recent search, at X's price.
+
+Recent search reaches seven days back and costs as much a post as the stream. The posts go
+through the same topic as the stream's, with source `backfill`. A post that is in the table
+already is not published again, though X charges for reading it; within one UTC day X charges a
+post once (docs.x.com/x-api/fundamentals/post-cap calls that a soft guarantee).
+"""
+
+import argparse
+import socket
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from operations.gaps import Gap, Span, joined, remaining
+from operations.outcome import BadInputError, UnavailableError, UnfinishedError
+from operations.quote import DOLLARS_A_POST, check_budget, print_quote
+from operations.recent_search import DAYS, GapSearch
+from operations.settings import Settings
+from operations.terminal import harmless, moment, number, table, tell
+from operations.topic import Topic
+from operations.warehouse import Warehouse
+from operations.x_account import XAccount
+from producer.events import event, now
+from producer.message import Message, event_message, post_message
+from producer.record import RecordError, rule_tags, to_record
+from producer.rules import Rule, RulesError, read_rules
+
+_LISTED_DAYS = 30
+# X wants the end of a search at least ten seconds before now.
+_FRESH = timedelta(seconds=15)
+_REACH = timedelta(days=DAYS) - timedelta(minutes=1)
+
+
+def backfill(settings: Settings, options: argparse.Namespace) -> None:
+    """List the open gaps, or plan and with --yes do the filling of one, of all, or of an interval.
+
+    Raises:
+        BadInputError: an unknown gap, impossible times, rules that recent search cannot take.
+        UnavailableError: X, Pub/Sub or BigQuery failed; what was published stays published.
+        UnfinishedError: --max-posts was reached first; the rest is a gap still.
+    """
+    moment_now = datetime.now(UTC)
+    warehouse = Warehouse(settings.dataset)
+    since = moment_now - timedelta(days=_LISTED_DAYS)
+    gaps, covered = warehouse.gaps(since), warehouse.backfilled(since)
+    wanted = _wanted(options, gaps, covered)
+    if wanted is None:
+        _print_gaps(gaps, covered, moment_now)
+        return
+    spans = [span for whole in wanted if (span := _reachable(whole, moment_now)) is not None]
+    if not spans:
+        print("Nothing to read.")
+        return
+    account = XAccount(settings)
+    rules = _rules(account, options)
+    searches = [GapSearch(account, rules, span, options.max_posts) for span in reversed(spans)]
+    print_quote(warehouse, account, searches, options)
+    if not options.yes:
+        print("Dry run: no post was read. To read and pay for them: the same command with --yes")
+        return
+    check_budget(settings, account, options.max_posts)
+    _fill(settings, warehouse, searches, covered, options.max_posts)
+
+
+def _wanted(
+    options: argparse.Namespace, gaps: Sequence[Gap], covered: Sequence[Span]
+) -> list[Span] | None:
+    """The intervals asked for, oldest first; None where none was asked for."""
+    if (options.gap or options.all) and (options.start or options.end):
+        raise BadInputError("--from and --to name an interval of their own: leave out --gap, --all")
+    if options.gap:
+        found = [gap for gap in gaps if gap.event_id == options.gap]
+        if not found:
+            raise BadInputError(
+                f"no gap of the last {_LISTED_DAYS} days has the id {options.gap!r}: "
+                "tweets backfill lists them"
+            )
+        return remaining(found[0].span, covered)
+    if options.all:
+        taken: list[Span] = []
+        for gap in gaps:
+            taken += remaining(gap.span, [*covered, *taken])
+        return sorted(taken)
+    if options.start is None and options.end is None:
+        return None
+    if options.start is None or options.end is None or options.start >= options.end:
+        raise BadInputError("--from and --to go together, and --from must be before --to")
+    return [Span(options.start, options.end)]
+
+
+def _reachable(span: Span, at: datetime) -> Span | None:
+    """The part of a span that recent search can read; what is lost to it is told."""
+    oldest = at - _REACH
+    if span.start < oldest:
+        print(
+            f"Out of reach: {moment(span.start)} to {moment(min(span.end, oldest))}. X's recent "
+            f"search goes {DAYS} days back, and this command uses no other."
+        )
+    start, end = max(span.start, oldest), min(span.end, at - _FRESH)
+    return Span(start, end) if start < end else None
+
+
+def _rules(account: XAccount, options: argparse.Namespace) -> Sequence[Rule]:
+    if options.rules is None:
+        rules = account.rules()
+        if not rules:
+            raise BadInputError("X has no active rule for this app: give some with --rules FILE")
+        return rules
+    try:
+        return read_rules(options.rules)
+    except RulesError as error:
+        raise BadInputError(str(error).replace("RULES_FILE", "--rules")) from None
+
+
+def _print_gaps(gaps: Sequence[Gap], covered: Sequence[Span], at: datetime) -> None:
+    rows = []
+    for gap in gaps:
+        open_spans = remaining(gap.span, covered)
+        seconds = sum(span.length.total_seconds() for span in open_spans)
+        if not open_spans:
+            state = "filled"
+        elif max(span.end for span in open_spans) <= at - _REACH:
+            state = f"open {seconds:,.1f} s, out of reach ({DAYS} days)"
+        else:
+            state = f"open {seconds:,.1f} s"
+        rows.append(
+            (
+                gap.event_id,
+                moment(gap.span.start),
+                moment(gap.span.end),
+                harmless(gap.reason),
+                state,
+            )
+        )
+    if not rows:
+        print(f"No gap in the last {_LISTED_DAYS} days.")
+        return
+    print(table(("GAP", "FROM", "TO", "REASON", "STATE"), rows))
+    print("What one would cost: tweets backfill --gap GAP (or --all)")
+
+
+def _fill(
+    settings: Settings,
+    warehouse: Warehouse,
+    searches: Sequence[GapSearch],
+    covered: Sequence[Span],
+    max_posts: int,
+) -> None:
+    topic = Topic(settings.topic)
+    read, filled = 0, list(covered)
+    for search in searches:
+        search.max_posts = max_posts - read
+        published = _publish_posts(topic, search, warehouse.posts(search.span))
+        read += search.read
+        done = Span(search.covered_from, search.span.end)
+        print(
+            f"{moment(search.span.start)} to {moment(search.span.end)}: {number(search.read)} "
+            f"posts read (${search.read * DOLLARS_A_POST:,.2f}), {number(published)} published"
+        )
+        if done.start < done.end:
+            _record(topic, done, joined(done, filled), search, published)
+            filled.append(done)
+        if done.start > search.span.start:
+            raise UnfinishedError(
+                f"--max-posts {number(max_posts)} is reached: {moment(search.span.start)} to "
+                f"{moment(done.start)} is a gap still; run the command again to go on"
+            )
+
+
+def _publish_posts(
+    topic: Topic, search: GapSearch, present: Mapping[int, frozenset[str] | None]
+) -> int:
+    """Publish what is not in the table yet; return how many posts that were."""
+    published, told = 0, 0
+    for lines in search.lines():
+        messages = [message for line in lines if (message := _message(line, present)) is not None]
+        if refusals := [why for why in topic.publish(messages) if why is not None]:
+            raise UnavailableError(
+                f"{topic.name} did not take {number(len(refusals))} posts ({refusals[0]}): the gap "
+                "stays open; run the command again (X charges posts of the same UTC day once)"
+            )
+        published += len(messages)
+        if search.read // 1000 > told:
+            told = search.read // 1000
+            tell(f"{number(search.read)} posts read, back to {moment(search.covered_from)} ...")
+    return published
+
+
+def _message(line: dict[str, Any], present: Mapping[int, frozenset[str] | None]) -> Message | None:
+    post_id = int(line["data"]["id"])
+    if post_id in present:
+        before = present[post_id]
+        if before is None or before >= set(rule_tags(line)):
+            return None
+        # An earlier backfill ended before it had read every rule: this post matches one more.
+        rules = line["matching_rules"]
+        rules += [{"tag": tag} for tag in sorted(before - set(rule_tags(line)))]
+    try:
+        record = to_record(line, orjson.dumps(line).decode(), now(), "backfill")
+    except RecordError as error:
+        tell(f"left out: {harmless(str(error))}")
+        return None
+    return post_message(record)
+
+
+def _record(topic: Topic, done: Span, whole: Span, search: GapSearch, published: int) -> None:
+    row = event(
+        "backfilled",
+        socket.gethostname(),
+        gap_from=_microseconds(whole.start),
+        gap_to=_microseconds(whole.end),
+        reason="backfill",
+        detail={
+            "read_from": moment(done.start),
+            "read_to": moment(done.end),
+            "posts_read": search.read,
+            "posts_published": published,
+            "rules": [rule.tag or rule.value for rule in search.rules],
+        },
+    )
+    for refused in topic.publish([event_message(row)]):
+        if refused is not None:
+            raise UnavailableError(
+                f"the posts are published, but {topic.name} did not take the note that the gap is "
+                f"filled ({refused}): it is listed as open still"
+            )
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)

@@ -1,0 +1,159 @@
+"""The dead letters waiting on a subscription, read without consuming them.
+
+Pub/Sub has no way to look at a message without leasing it. Each letter that is read is leased for
+`LEASE_SECONDS`, and every letter that was not acknowledged is released at the end. A process that
+dies in between leaves its letters hidden until the lease is over; none is lost.
+"""
+
+import os
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Self
+
+import grpc
+from google.api_core.exceptions import NotFound
+from google.cloud.pubsub_v1 import SubscriberClient
+from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransport
+
+from operations.letter import DeadLetter
+from operations.outcome import BadInputError, UnavailableError
+
+LEASE_SECONDS = 600
+"""The longest lease that Pub/Sub gives (docs.cloud.google.com/pubsub/docs/lease-management)."""
+
+_PULL_SIZE = 1000
+_ACK_SIZE = 1000  # an acknowledgement may hold 512 KiB; an ack id has about 200 bytes
+_CONNECT_SECONDS = 10.0
+_PULL_SECONDS = 60.0
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
+
+
+def subscriber_client(emulator: str = "") -> SubscriberClient:
+    """Google's client, or one for an emulator (`host:port`; default PUBSUB_EMULATOR_HOST, if set).
+
+    For an emulator Google's own leaves gRPC's bound of 4 MB in place, which is less than one
+    message may have; the channels to the cloud have none.
+    """
+    address = emulator or os.environ.get("PUBSUB_EMULATOR_HOST")
+    if not address:
+        return SubscriberClient()
+    channel = grpc.insecure_channel(address, [("grpc.max_receive_message_length", -1)])
+    return SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
+
+
+class DeadLetterQueue:
+    """The letters of one pull subscription; a context manager that releases what it read.
+
+    Args:
+        client: the official subscriber client.
+        subscription: full name, projects/P/subscriptions/S.
+        wait: seconds of empty answers after which the queue counts as read to its end: Pub/Sub
+            may answer with nothing though letters are waiting.
+        lease: seconds for which a letter that was read is hidden from others.
+    """
+
+    def __init__(
+        self,
+        client: SubscriberClient,
+        subscription: str,
+        wait: float,
+        lease: int = LEASE_SECONDS,
+    ) -> None:
+        self._client = client
+        self._subscription = subscription
+        self._wait = wait
+        self._lease = lease
+        self._held: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            grpc.channel_ready_future(self._client.transport.grpc_channel).result(_CONNECT_SECONDS)
+        except grpc.FutureTimeoutError:
+            raise UnavailableError(
+                f"Pub/Sub does not answer within {_CONNECT_SECONDS:g} s: check the network and, "
+                "where it is set, PUBSUB_EMULATOR_HOST"
+            ) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        ack_ids = list(self._held.values())
+        self._held.clear()
+        for start in range(0, len(ack_ids), _ACK_SIZE):
+            self._client.modify_ack_deadline(
+                subscription=self._subscription,
+                ack_ids=ack_ids[start : start + _ACK_SIZE],
+                ack_deadline_seconds=0,
+            )
+
+    def batches(self) -> Iterator[list[DeadLetter]]:
+        """Every letter once, up to 1,000 at a time, until the queue is silent.
+
+        Raises:
+            BadInputError: there is no such subscription.
+            google.api_core.exceptions.GoogleAPICallError: Pub/Sub refused or failed.
+        """
+        seen: set[str] = set()
+        silent_since, pause = time.monotonic(), _SHORTEST_PAUSE
+        while True:
+            batch = [letter for letter in self._pull() if letter.message_id not in seen]
+            if batch:
+                seen.update(letter.message_id for letter in batch)
+                yield batch
+                silent_since, pause = time.monotonic(), _SHORTEST_PAUSE
+            elif time.monotonic() - silent_since >= self._wait:
+                return
+            else:
+                time.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _pull(self) -> list[DeadLetter]:
+        try:
+            with warnings.catch_warnings():
+                # Google advises against it where messages keep coming. Here it is the only way to
+                # learn that none waits: a pull that is cut off by its deadline may have leased
+                # messages that never arrive.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                answer = self._client.pull(
+                    request={
+                        "subscription": self._subscription,
+                        "max_messages": _PULL_SIZE,
+                        "return_immediately": True,
+                    },
+                    timeout=_PULL_SECONDS,
+                )
+        except NotFound:
+            raise BadInputError(
+                f"{self._subscription} does not exist: name the dead-letter subscription by "
+                "--subscription or DEAD_LETTER_SUBSCRIPTION"
+            ) from None
+        received = list(answer.received_messages)
+        if not received:
+            return []
+        self._client.modify_ack_deadline(
+            subscription=self._subscription,
+            ack_ids=[item.ack_id for item in received],
+            ack_deadline_seconds=self._lease,
+        )
+        letters = {}
+        for item in received:
+            # A letter whose lease ran out comes again: only its newest ack id counts.
+            self._held[item.message.message_id] = item.ack_id
+            letters[item.message.message_id] = DeadLetter(
+                message_id=item.message.message_id,
+                data=item.message.data,
+                attributes=dict(item.message.attributes),
+                published=item.message.publish_time,
+            )
+        return list(letters.values())
+
+    def acknowledge(self, letters: Iterable[DeadLetter]) -> None:
+        """Take these letters off the queue for good."""
+        names = [letter.message_id for letter in letters]
+        for start in range(0, len(names), _ACK_SIZE):
+            part = names[start : start + _ACK_SIZE]
+            self._client.acknowledge(
+                subscription=self._subscription, ack_ids=[self._held[name] for name in part]
+            )
+            for name in part:
+                del self._held[name]

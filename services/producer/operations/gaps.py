@@ -1,0 +1,63 @@
+"""Gaps of the stream as intervals of time, less what a backfill has covered already. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+
+class Span(NamedTuple):
+    """From a moment to a later one, both with a zone."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def length(self) -> timedelta:
+        """How long it is."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Gap:
+    """One interval without the stream, as stream_events has it."""
+
+    event_id: str
+    span: Span
+    reason: str
+
+
+def remaining(span: Span, covered: Iterable[Span]) -> list[Span]:
+    """Return what of a span no other span covers, oldest first."""
+    left = [span]
+    for other in covered:
+        left = [
+            part
+            for whole in left
+            for part in (
+                Span(whole.start, min(whole.end, other.start)),
+                Span(max(whole.start, other.end), whole.end),
+            )
+            if part.start < part.end
+        ]
+    return sorted(left)
+
+
+def joined(span: Span, covered: Iterable[Span]) -> Span:
+    """Return a span made longer by all that touch it.
+
+    A gap filled in several goes so ends with one event that covers it whole, which is what the
+    view stream_gaps looks for.
+    """
+    spans = set(covered)
+    while touching := {other for other in spans if _touch(span, other)}:
+        spans -= touching
+        span = Span(
+            min(span.start, *(other.start for other in touching)),
+            max(span.end, *(other.end for other in touching)),
+        )
+    return span
+
+
+def _touch(one: Span, other: Span) -> bool:
+    return other.start <= one.end and other.end >= one.start

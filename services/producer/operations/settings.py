@@ -1,0 +1,103 @@
+"""Where the commands work: flags first, then the environment names that the services use."""
+
+import argparse
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from operations.outcome import BadInputError
+from producer.settings import Token
+
+_NAMES = {
+    "topic": r"projects/[^/\s]+/topics/[^/\s]+",
+    "dead_letter_subscription": r"projects/[^/\s]+/subscriptions/[^/\s]+",
+    "dataset": r"[a-z0-9.:-]*[a-z0-9]\.[A-Za-z0-9_]+",
+}
+_FORMS = {
+    "topic": "projects/PROJECT/topics/TOPIC",
+    "dead_letter_subscription": "projects/PROJECT/subscriptions/SUBSCRIPTION",
+    "dataset": "PROJECT.DATASET",
+}
+_DEAD_LETTER_TOPIC = re.compile(r"projects/([^/\s]+)/topics/([^/\s]+)")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Names of the stack's parts; each is checked when a command asks for it.
+
+    Attributes:
+        token: where X's bearer token is found; it is read when X is first asked.
+        api_base_url: https://api.x.com, or the stand-in's address.
+        post_budget: posts a month, 0 where there is no guard.
+    """
+
+    token: Token
+    api_base_url: str
+    post_budget: int
+    _given: Mapping[str, str]
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], options: argparse.Namespace) -> "Settings":
+        """Read flags and environment.
+
+        Raises:
+            BadInputError: X_API_BASE_URL or POST_BUDGET cannot work.
+        """
+        given = {}
+        for name in _NAMES:
+            value = getattr(options, name, None) or environ.get(name.upper())
+            if value:
+                given[name] = value
+        found = _DEAD_LETTER_TOPIC.fullmatch(environ.get("DEAD_LETTER_TOPIC", ""))
+        if found and "dead_letter_subscription" not in given:
+            project, topic = found.groups()
+            # The name that infra/topic.py gives to the reader of the dead letters.
+            given["dead_letter_subscription"] = f"projects/{project}/subscriptions/{topic}-reader"
+        token_file = environ.get("X_BEARER_TOKEN_FILE")
+        budget = environ.get("POST_BUDGET") or "0"
+        if not (budget.isascii() and budget.isdigit()):
+            raise BadInputError(
+                f"POST_BUDGET is {budget!r}: must be a whole number, 0 for no guard"
+            )
+        address = (environ.get("X_API_BASE_URL") or "https://api.x.com").rstrip("/")
+        if not re.fullmatch(r"https?://[^\s/?#]+", address):
+            raise BadInputError(
+                f"X_API_BASE_URL is {address!r}: must be an http(s) address; "
+                "leave it unset for https://api.x.com"
+            )
+        return cls(
+            token=Token(Path(token_file) if token_file else None, environ.get("X_BEARER_TOKEN")),
+            api_base_url=address,
+            post_budget=int(budget),
+            _given=given,
+        )
+
+    @property
+    def topic(self) -> str:
+        """Full name of the topic that posts and events are published to."""
+        return self._named("topic")
+
+    @property
+    def dead_letter_subscription(self) -> str:
+        """Full name of the pull subscription on the dead letters."""
+        return self._named("dead_letter_subscription")
+
+    @property
+    def dataset(self) -> str:
+        """project.dataset, which holds `tweets` and `stream_events`."""
+        return self._named("dataset")
+
+    @property
+    def project(self) -> str:
+        """The Google Cloud project of the dataset."""
+        return self.dataset.partition(".")[0]
+
+    def _named(self, name: str) -> str:
+        flag, form = f"--{name.replace('_', '-')}", _FORMS[name]
+        value = self._given.get(name)
+        if value is None:
+            raise BadInputError(f"{name.upper()} is not set: give {flag} {form}")
+        if not re.fullmatch(_NAMES[name], value):
+            raise BadInputError(f"{name.upper()} is {value!r}: must have the form {form}")
+        return value

@@ -1,0 +1,37 @@
+"""Text for a person: tables, times, and data of strangers without its control characters."""
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+
+def tell(line: str) -> None:
+    """Print a line of progress to standard error, so that standard output stays data."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return the rows in columns, head first; the last column is not padded."""
+    lines = [list(head), *(list(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def moment(at: datetime) -> str:
+    """Return a time in UTC to the second, such as 2026-11-22 21:53:07Z."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def harmless(text: str) -> str:
+    """Return the text with control characters escaped: a post cannot steer the terminal."""
+    return "".join(
+        letter if letter == "\n" or letter.isprintable() else ascii(letter)[1:-1] for letter in text
+    )
+
+
+def number(count: int) -> str:
+    """Return 1234567 as 1,234,567."""
+    return f"{count:,}"

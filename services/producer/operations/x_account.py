@@ -1,0 +1,135 @@
+"""Calls to X with the stack's bearer token: rate limits waited out, X's own words in each error."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import tweepy
+
+from operations.outcome import BadInputError, OperationError, UnavailableError
+from operations.settings import Settings
+from operations.terminal import harmless, tell
+from producer.budget import UsageError, read_usage
+from producer.log import hide
+from producer.rules import Rule, active_rules
+from producer.settings import SettingsError
+from producer.stream import XAdapter
+
+_TRIES = 4
+_WINDOW_SECONDS = 15 * 60
+_TRANSFER_TIMEOUT = (10, 300)
+
+
+class XAccount:
+    """The X app behind the stack.
+
+    Raises:
+        BadInputError: no usable bearer token.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        try:
+            token = settings.token.read()
+        except SettingsError as error:
+            raise BadInputError(str(error)) from None
+        hide(token)
+        self._base_url = settings.api_base_url
+        self._authorization = {"Authorization": f"Bearer {token}"}
+        self._client = tweepy.Client(token)
+        self._client.session.mount(XAdapter.TWEEPY_BASE, XAdapter(settings.api_base_url))
+
+    def call(
+        self,
+        method: str,
+        route: str,
+        params: Mapping[str, Any] | None = None,
+        json: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """Return the JSON that X answers.
+
+        Raises:
+            BadInputError: X refuses the request or the token (400, 401); its words.
+            UnavailableError: anything else that did not pass in four tries.
+        """
+        for attempt in range(1, _TRIES + 1):
+            try:
+                answer = self._client.request(method, route, params=params, json=json).json()
+            except tweepy.TooManyRequests as error:
+                self._wait(error.response.headers.get("x-rate-limit-reset", ""))
+            except (tweepy.HTTPException, requests.RequestException, ValueError) as error:
+                if not _passing(error) or attempt == _TRIES:
+                    raise _refusal(error, f"{method} {route}") from None
+                time.sleep(attempt)
+            else:
+                if not isinstance(answer, dict):
+                    raise UnavailableError(f"X answered {method} {route} with no JSON object")
+                return answer
+        raise UnavailableError(f"X answers {method} {route} with 429 again and again: try later")
+
+    def rules(self) -> tuple[Rule, ...]:
+        """Return the rules that are active on X."""
+        try:
+            return active_rules(self._client)
+        except (tweepy.HTTPException, requests.RequestException, ValueError) as error:
+            raise _refusal(error, "the stream's rules") from None
+
+    def posts_used(self) -> int:
+        """Return X's count of posts used in this billing month."""
+        try:
+            return read_usage(self._client).posts
+        except UsageError as error:
+            raise UnavailableError(f"X's usage could not be read: {error}") from None
+
+    def put(self, address: str, body: bytes) -> None:
+        """Upload to an address that X gave."""
+        self._transfer("PUT", address, body)
+
+    def get(self, address: str) -> bytes:
+        """Download from an address that X gave."""
+        return self._transfer("GET", address, None)
+
+    def _transfer(self, method: str, address: str, body: bytes | None) -> bytes:
+        # X's own addresses want the token; those of a storage service must never see it.
+        own = urlsplit(address).netloc == urlsplit(self._base_url).netloc
+        headers = {"Content-Type": "text/plain", **(self._authorization if own else {})}
+        try:
+            answer = requests.request(
+                method, address, data=body, headers=headers, timeout=_TRANSFER_TIMEOUT
+            )
+            answer.raise_for_status()
+        except requests.RequestException as error:
+            status = getattr(error.response, "status_code", None)
+            # The address itself is a credential, and requests writes it into its messages.
+            why = f"HTTP {status}" if status else type(error).__name__
+            raise UnavailableError(
+                f"the compliance job's file could not be moved ({method}): {why}"
+            ) from None
+        return answer.content
+
+    def _wait(self, reset: str) -> None:
+        until = float(reset) if reset.isascii() and reset.isdigit() else time.time() + 60
+        seconds = min(max(until - time.time() + 1, 1), _WINDOW_SECONDS)
+        tell(f"X's rate limit is reached: waiting {seconds:.0f} s ...")
+        time.sleep(seconds)
+
+
+def _passing(error: Exception) -> bool:
+    return isinstance(error, (tweepy.TwitterServerError, requests.RequestException))
+
+
+def _refusal(error: Exception, what: str) -> OperationError:
+    if isinstance(error, tweepy.HTTPException):
+        text = f"X answers {what}: {harmless(' '.join(str(error).split()))[:500]}"
+        if isinstance(error, tweepy.Unauthorized):
+            return BadInputError(f"{text}: check X_BEARER_TOKEN_FILE or X_BEARER_TOKEN")
+        if isinstance(error, tweepy.BadRequest):
+            return BadInputError(text)
+        return UnavailableError(text)
+    if isinstance(error, requests.RequestException):
+        return UnavailableError(
+            f"X is not reached for {what} ({type(error).__name__}): check the network and, where "
+            "it is set, X_API_BASE_URL"
+        )
+    return UnavailableError(f"X answers {what} with something else than JSON")

@@ -1,0 +1,323 @@
+"""`tweets backfill` against the X, Pub/Sub and BigQuery stand-ins."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.x import XServer
+from local.x.query import parse
+from tests.operations.conftest import TOKEN, Outage, Stack, post_at
+
+
+def used(x: XServer) -> int:
+    """Posts that X has charged."""
+    return x.app.ledger.usage.used
+
+
+def events(stack: Stack) -> list[dict[str, Any]]:
+    """The backfilled events in the table."""
+    return [
+        {"gap_from": row[0], "gap_to": row[1], "detail": row[2]}
+        for row in stack.query(
+            "SELECT gap_from, gap_to, detail FROM `${dataset}.stream_events` "
+            "WHERE kind = 'backfilled' ORDER BY gap_to"
+        )
+    ]
+
+
+def test_gaps_are_listed(stack: Stack, outage: Outage) -> None:
+    """Without a gap named, the open ones are listed with their ids."""
+    done = stack.run("backfill")
+    assert done.code == 0, done.err
+    assert outage.gap in done.out
+    assert "http_503" in done.out
+    assert "open 300.0 s" in done.out
+
+
+def test_no_gap_is_a_sentence(stack: Stack) -> None:
+    """A stream without gaps says so."""
+    done = stack.run("backfill")
+    assert (done.code, done.out) == (0, "No gap in the last 30 days.\n")
+
+
+def test_dry_run_costs_nothing(stack: Stack, x: XServer, outage: Outage) -> None:
+    """Naming a gap shows rules, expected posts and dollars, and neither reads nor publishes."""
+    done = stack.run("backfill", "--gap", outage.gap)
+    assert done.code == 0, done.err
+    assert "rule  tech: data" in done.out
+    assert "rule  cats: 고양이" in done.out
+    assert "about 5 posts ($0.03)" in done.out  # 60 posts of the hour before, for five minutes
+    assert "at most 1,000 posts, $5.00" in done.out
+    assert "Dry run: no post was read" in done.out
+    assert (used(x), stack.messages()) == (0, [])
+
+
+def test_x_counts_on_request(stack: Stack, x: XServer, outage: Outage) -> None:
+    """--count asks X, and what those requests cost is told."""
+    done = stack.run("backfill", "--gap", outage.gap, "--count")
+    assert done.code == 0, done.err
+    assert "by X's counts" in done.out
+    assert "paid  $0.010 for 2 count requests" in done.out
+    assert used(x) == 0
+
+
+def test_a_gap_is_filled_exactly(stack: Stack, x: XServer, outage: Outage) -> None:
+    """After a backfill every post is there once, marked as such, and the gap is closed."""
+    done = stack.run("backfill", "--gap", outage.gap, "--yes")
+    assert done.code == 0, done.err
+    messages = stack.sink()
+    sent = [m.attributes["id"] for m in messages if m.attributes["kind"] == "post"]
+    assert {int(number) for number in sent} == outage.missed
+    assert len(sent) == len(outage.missed)
+    counts = Counter(number for (number,) in stack.query("SELECT id FROM `${dataset}.tweets`"))
+    assert set(counts) == outage.every_post
+    assert max(counts.values()) == 1
+    sources = stack.query(
+        "SELECT source, COUNT(*) FROM `${dataset}.tweets` GROUP BY source ORDER BY source"
+    )
+    assert sources == [
+        ("backfill", len(outage.missed)),
+        ("stream", len(outage.every_post) - len(outage.missed)),
+    ]
+    assert stack.query("SELECT backfilled FROM `${dataset}.stream_gaps`") == [(True,)]
+    assert "filled" in stack.run("backfill").out
+    again = stack.run("backfill", "--gap", outage.gap, "--yes")
+    assert (again.code, again.out) == (0, "Nothing to read.\n")
+
+
+def test_a_post_of_two_rules_is_one_message_with_both_tags(
+    stack: Stack, x: XServer, outage: Outage, tmp_path: Path
+) -> None:
+    """Rules that match the same posts give each post once, with every tag, and X's text."""
+    rules = tmp_path / "rules.json"
+    rules.write_text(
+        json.dumps([{"value": "data", "tag": "a"}, {"value": "data OR 고양이", "tag": "b"}])
+    )
+    done = stack.run("backfill", "--gap", outage.gap, "--rules", str(rules), "--yes")
+    assert done.code == 0, done.err
+    posts = [m for m in stack.messages() if m.attributes["kind"] == "post"]
+    assert {int(m.attributes["id"]) for m in posts} == outage.missed
+    assert len(posts) == len(outage.missed)
+    rows = {int(m.attributes["id"]): json.loads(m.data) for m in posts}
+    tags = Counter(tuple(sorted(row["rule_tags"])) for row in rows.values())
+    assert set(tags) == {("a", "b"), ("b",)}
+    for row in rows.values():
+        raw = json.loads(row["raw"])
+        assert raw["data"]["text"]
+        assert row["author_username"] == raw["includes"]["users"][0]["username"]
+
+
+def test_the_cap_leaves_a_clean_shorter_gap(stack: Stack, x: XServer, outage: Outage) -> None:
+    """--max-posts is never passed; what is left stays a gap and the next runs finish it."""
+    first = stack.run("backfill", "--gap", outage.gap, "--max-posts", "100", "--yes")
+    assert first.code == 3
+    assert "is a gap still; run the command again" in first.err
+    assert 0 < used(x) <= 100
+    stack.sink()
+    assert stack.query("SELECT backfilled FROM `${dataset}.stream_gaps`") == [(False,)]
+    (event,) = events(stack)
+    assert outage.start < event["gap_from"] < outage.end
+    covered = {post for post in outage.missed if post >= post_at(event["gap_from"])}
+    there = {number for (number,) in stack.query("SELECT id FROM `${dataset}.tweets`")}
+    assert covered
+    assert covered <= there
+    for _ in range(4):
+        done = stack.run("backfill", "--gap", outage.gap, "--max-posts", "100", "--yes")
+        stack.sink()
+        if done.code == 0:
+            break
+    assert done.code == 0
+    counts = Counter(
+        number for (number,) in stack.query("SELECT id FROM `${dataset}.tweets_latest`")
+    )
+    assert set(counts) == outage.every_post
+    assert stack.query("SELECT backfilled FROM `${dataset}.stream_gaps`") == [(True,)]
+
+
+def test_a_cap_with_rules_that_overlap(
+    stack: Stack, x: XServer, outage: Outage, tmp_path: Path
+) -> None:
+    """Rules advance together: no paid post is lost, none claimed unread, every tag comes in."""
+    rules = tmp_path / "rules.json"
+    values = {"a": "data OR 고양이", "b": "(data OR 고양이) -is:retweet", "c": "고양이"}
+    rules.write_text(json.dumps([{"value": value, "tag": tag} for tag, value in values.items()]))
+    command = ("backfill", "--gap", outage.gap, "--rules", str(rules), "--max-posts", "60", "--yes")
+    runs = 0
+    while (done := stack.run(*command)).code == 3:
+        runs += 1
+        paid = {post.id for post in x.app.timeline.posts if post.charged}
+        stack.sink()
+        there = {number for (number,) in stack.query("SELECT id FROM `${dataset}.tweets`")}
+        assert paid & outage.missed <= there
+        for event in events(stack):
+            unread = {post for post in outage.missed if post >= post_at(event["gap_from"])}
+            assert unread <= there
+        assert runs < 20
+    assert done.code == 0, done.err
+    stack.sink()
+    assert runs > 3
+    posts = {post.id: post for post in x.app.timeline.posts}
+    queries = {tag: parse(value) for tag, value in values.items()}
+    found = dict(
+        stack.query("SELECT id, rule_tags FROM `${dataset}.tweets_latest` WHERE source='backfill'")
+    )
+    assert set(found) == outage.missed
+    for number, tags in found.items():
+        post = posts[number]
+        subject = post.template.subject(post.tail)
+        assert set(tags) == {tag for tag, query in queries.items() if query.matches(subject)}
+
+
+def test_an_interval_by_time(stack: Stack, x: XServer, outage: Outage) -> None:
+    """--from and --to fill an interval that no event names."""
+    start, end = outage.start.isoformat(), outage.end.isoformat()
+    done = stack.run("backfill", "--from", start, "--to", end, "--yes")
+    assert done.code == 0, done.err
+    ids = {int(m.attributes["id"]) for m in stack.sink() if m.attributes["kind"] == "post"}
+    assert ids == outage.missed
+
+
+def test_all_open_gaps_once(stack: Stack, x: XServer, outage: Outage) -> None:
+    """--all fills every open gap; where two overlap, the shared part is read once."""
+    stack.insert_gap(outage.start - timedelta(seconds=30), outage.start + timedelta(seconds=30))
+    done = stack.run("backfill", "--all", "--yes")
+    assert done.code == 0, done.err
+    ids = [int(m.attributes["id"]) for m in stack.sink() if m.attributes["kind"] == "post"]
+    assert sorted(ids) == sorted(outage.missed)
+    assert stack.query("SELECT DISTINCT backfilled FROM `${dataset}.stream_gaps`") == [(True,)]
+
+
+def test_seven_days_are_said(stack: Stack, x: XServer) -> None:
+    """What lies further back than recent search reaches is told, and nothing is asked for."""
+    now = datetime.now(UTC)
+    gap = stack.insert_gap(now - timedelta(days=9), now - timedelta(days=8))
+    assert "out of reach (7 days)" in stack.run("backfill").out
+    done = stack.run("backfill", "--gap", gap, "--yes")
+    assert done.code == 0
+    assert "Out of reach" in done.out
+    assert "Nothing to read." in done.out
+
+
+def test_the_month_s_budget_holds(stack: Stack, x: XServer, outage: Outage) -> None:
+    """A backfill that could pass the post budget is refused before anything is read."""
+    x.app.ledger.usage.used = 9_500
+    stack.environ["POST_BUDGET"] = "10000"
+    done = stack.run("backfill", "--gap", outage.gap, "--yes")
+    assert done.code == 2
+    assert "at most --max-posts 500 fits" in done.err
+    assert (used(x), stack.messages()) == (9_500, [])
+    assert stack.run("backfill", "--gap", outage.gap, "--max-posts", "500", "--yes").code == 0
+
+
+def test_a_refused_publish_leaves_the_gap_open(
+    stack: Stack, x: XServer, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the topic does not take the posts, the gap is not marked as filled."""
+    monkeypatch.setattr("operations.topic.PUBLISH_SECONDS", 0.5)
+    stack.pubsub.faults.publish_unavailable(30)
+    done = stack.run("backfill", "--gap", outage.gap, "--yes")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    stack.pubsub.faults.publish_unavailable(0)
+    stack.sink()
+    assert events(stack) == []
+    assert stack.run("backfill", "--gap", outage.gap, "--yes").code == 0
+    stack.sink()
+    ids = {number for (number,) in stack.query("SELECT id FROM `${dataset}.tweets_latest`")}
+    assert ids == outage.every_post
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--gap", "none"), "no gap of the last 30 days has the id 'none'"),
+        (("--from", "2026-11-22T10:00:00Z"), "--from and --to go together"),
+        (("--all", "--from", "2026-11-22T10:00:00Z"), "an interval of their own"),
+        (("--from", "yesterday", "--to", "2026-11-22T10:00:00Z"), "'yesterday' is no time"),
+        (("--all", "--max-posts", "5"), "smallest page has 10 posts"),
+        (("--all", "--max-posts", "many"), "'many' is no whole number"),
+        (("--nonsense",), "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_bad_input_is_one_line(stack: Stack, arguments: tuple[str, ...], said: str) -> None:
+    """Each wrong command line is exit code 2 and one line that says what to do."""
+    done = stack.run("backfill", *arguments)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert said in done.err
+
+
+def test_x_s_own_words_for_a_wrong_rule(
+    stack: Stack, x: XServer, outage: Outage, tmp_path: Path
+) -> None:
+    """A rule that recent search refuses is told in X's words; an overlong one before X is asked."""
+    rules = tmp_path / "rules.json"
+    for value, said in (("(cats", "There were errors processing"), ("a" * 513, "takes 512")):
+        rules.write_text(json.dumps([{"value": value}]))
+        done = stack.run("backfill", "--gap", outage.gap, "--rules", str(rules), "--yes")
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert said in done.err
+
+
+def test_a_cap_below_a_page_a_rule(stack: Stack, x: XServer, outage: Outage) -> None:
+    """A cap with which not every rule could be read once is refused before anything is paid."""
+    done = stack.run("backfill", "--gap", outage.gap, "--max-posts", "19", "--yes")
+    assert (done.code, done.err.count("\n"), used(x)) == (2, 1, 0)
+    assert "give 20 or more" in done.err
+
+
+def test_the_token_is_never_shown(stack: Stack, x: XServer, outage: Outage) -> None:
+    """A refused token is told without the token, and so is a missing one."""
+    x.settings.token = "another-token"
+    done = stack.run("backfill", "--gap", outage.gap)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "401" in done.err
+    assert TOKEN not in done.out + done.err
+    del stack.environ["X_BEARER_TOKEN"]
+    done = stack.run("backfill", "--gap", outage.gap)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "X_BEARER_TOKEN" in done.err
+
+
+def test_no_log_level_shows_the_token(stack: Stack, x: XServer, outage: Outage) -> None:
+    """A real process that asks X, with DEBUG in its environment, prints the token nowhere."""
+    done = subprocess.run(
+        [sys.executable, "-m", "operations", "backfill", "--gap", outage.gap, "--count"],
+        env={
+            **os.environ,
+            **stack.environ,
+            "LOG_LEVEL": "DEBUG",
+            "PYTHONPATH": "services/producer",
+        },
+        cwd=Path(__file__).resolve().parents[2] / "services" / "producer",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "by X's counts" in done.stdout
+    assert TOKEN not in done.stdout + done.stderr
+
+
+def test_unreachable_x_is_one_line(
+    stack: Stack, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody at X's address is exit code 1 and one line."""
+    monkeypatch.setattr("operations.x_account._TRIES", 1)
+    stack.environ["X_API_BASE_URL"] = "http://127.0.0.1:9"
+    done = stack.run("backfill", "--gap", outage.gap)
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "X is not reached" in done.err
+
+
+def test_unreachable_bigquery_is_one_line(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody at BigQuery's address is exit code 1 and one line."""
+    monkeypatch.setattr("operations.warehouse.CALL_SECONDS", 0.5)
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
+    done = stack.run("backfill")
+    assert (done.code, done.err.count("\n")) == (1, 1)

@@ -1,0 +1,269 @@
+"""`tweets compliance` against the X, Pub/Sub and BigQuery stand-ins."""
+
+import argparse
+import json
+import threading
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from google.api_core.exceptions import BadRequest
+
+from local.x import XServer
+from operations.compliance_job import Verdict
+from operations.letter import DeadLetter
+from operations.settings import Settings
+from operations.warehouse import Warehouse
+from operations.x_account import XAccount
+from tests.operations.conftest import TOKEN, Stack, line
+
+FAST = ("--wait", "0.1")
+
+
+def fill(stack: Stack) -> None:
+    """Posts 1..9 in the table, some of them about others, and three dead letters."""
+    quote = [{"type": "quoted", "id": "1"}]
+    stack.insert_posts(
+        line(1, author=70),
+        line(2, author=71),
+        line(3, author=72, referenced_tweets=[{"type": "retweeted", "id": "1"}]),
+        line(4, author=73, referenced_tweets=quote)
+        | {"includes": {"tweets": [{"id": "1", "author_id": "70", "text": "post 1"}]}},
+        line(5, author=74, edit_history_tweet_ids=["2", "5"]),
+        line(6, author=75, geo={"place_id": "abc"}) | {"includes": {"places": [{"id": "abc"}]}},
+        line(8, author=80, referenced_tweets=[{"type": "replied_to", "id": "999"}])
+        | {"includes": {"posts": [{"id": "999", "author_id": "99", "text": "gone"}]}},
+        line(9, author=99),
+    )
+    stack.insert_posts(line(2, author=71))  # delivered twice
+    stack.dead_letter(
+        json.dumps({"id": 1, "author_id": 70, "text": "t"}).encode(), kind="post", id="1"
+    )
+    stack.dead_letter(json.dumps(line(20, author=99)).encode(), kind="line", id="l" * 32)
+    stack.dead_letter(json.dumps(line(21, author=50)).encode(), kind="line", id="m" * 32)
+
+
+def ids(stack: Stack, table: str = "tweets") -> list[int]:
+    """Post ids in the table or a view."""
+    return [row[0] for row in stack.query(f"SELECT id FROM `${{dataset}}.{table}` ORDER BY id")]
+
+
+def gone(x: XServer, kind: str, *numbers: int, reason: str = "deleted") -> None:
+    """Tell X's stand-in what is gone."""
+    x.app.compliance.forget(kind, map(str, numbers), reason)
+
+
+def test_what_x_reports_goes_everywhere(stack: Stack, x: XServer) -> None:
+    """Posts, their versions, retweets and copies, users' posts, locations and dead letters go."""
+    fill(stack)
+    gone(x, "tweets", 1, 2)
+    gone(x, "tweets", 6, reason="scrub_geo")
+    gone(x, "users", 99, reason="suspended")
+    done = stack.run("compliance", "run", "--yes", *FAST)
+    assert done.code == 0, done.err
+    assert ids(stack) == ids(stack, "tweets_latest") == [4, 6, 8]
+    raw = dict(stack.query("SELECT id, raw FROM `${dataset}.tweets`"))
+    assert raw[4] is None
+    assert raw[8] is None
+    assert "geo" not in raw[6]["data"]
+    assert "places" not in raw[6]["includes"]
+    assert raw[6]["data"]["text"] == "post 6"
+    assert (stack.backlog(), stack.held()) == (1, 0)
+    assert "X reports: 2 posts and 1 users gone, 1 locations to remove" in done.out
+    assert "table: 6 rows removed, 3 cleared" in done.out
+    assert "dead letters: 2 removed" in done.out
+    assert "time travel" in done.out
+    stack.sink()
+    ((detail,),) = stack.query(
+        "SELECT detail FROM `${dataset}.stream_events` WHERE kind='compliance'"
+    )
+    assert detail["rows_removed"] == 6
+    assert detail["dead_letters_removed"] == 2
+    again = stack.run("compliance", "run", "--yes", *FAST)
+    assert again.code == 0
+    assert "table: 0 rows removed, 0 cleared" in again.out
+
+
+def test_without_yes_nothing_changes(stack: Stack, x: XServer) -> None:
+    """The dry run counts what would go, and leaves table, dead letters and topic alone."""
+    fill(stack)
+    gone(x, "tweets", 1, 2)
+    gone(x, "users", 99)
+    before = ids(stack)
+    done = stack.run("compliance", "run", *FAST)
+    assert done.code == 0, done.err
+    assert "rows would be removed" in done.out
+    assert "dead letters: 2 would be removed" in done.out
+    assert ids(stack) == before
+    assert (stack.backlog(), stack.held(), stack.messages()) == (3, 0, [])
+
+
+def test_x_is_asked_about_everything_held(stack: Stack, x: XServer) -> None:
+    """Ids of rows, of posts they refer to and of dead letters are uploaded; each once."""
+    fill(stack)
+    assert stack.run("compliance", "run", "--yes", *FAST).code == 0
+    jobs = {job.type: job.ids for job in x.app.compliance._jobs.values()}
+    assert sorted(map(int, jobs["tweets"])) == [1, 2, 3, 4, 5, 6, 8, 9, 20, 21, 999]
+    assert sorted(map(int, jobs["users"])) == [50, 70, 71, 72, 73, 74, 75, 80, 99]
+
+
+def test_a_result_from_a_file(stack: Stack, tmp_path: Path) -> None:
+    """--result needs no X, reads both generations of results, and passes over what is unknown."""
+    fill(stack)
+    result = tmp_path / "result.json"
+    lines: list[dict[str, Any]] = [
+        {"id": "9", "action": "delete", "reason": "deleted", "redacted_at": None},
+        {"id": "6", "action": "scrub_geo"},
+        {"id": "4", "action": "rehydrate"},
+        {"id": "not_a_valid_id", "error": "invalid_id"},
+    ]
+    result.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+    arguments = ("compliance", "run", "--result", str(result), "--type", "tweets")
+    done = stack.run(*arguments, "--yes", *FAST)
+    assert done.code == 0, done.err
+    assert ids(stack) == [1, 2, 2, 3, 4, 5, 6, 8]
+    assert "1 posts edited since" in done.out
+    assert "1 lines of the result say nothing known" in done.out
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "said"),
+    [
+        ("{}\n", "both", "--result needs --type"),
+        ("<html>", "tweets", "is no compliance result"),
+        (None, "users", "cannot be read"),
+    ],
+)
+def test_a_bad_file_is_one_line(
+    stack: Stack, tmp_path: Path, text: str | None, kind: str, said: str
+) -> None:
+    """A file that is no result is exit code 2 and one line; nothing is removed."""
+    fill(stack)
+    before = ids(stack)
+    result = tmp_path / "result.json"
+    if text is not None:
+        result.write_text(text)
+    done = stack.run("compliance", "run", "--result", str(result), "--type", kind, "--yes", *FAST)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert said in done.err
+    assert ids(stack) == before
+
+
+def test_rows_in_the_streaming_buffer_are_told(
+    stack: Stack, x: XServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where BigQuery refuses fresh rows, the settled ones go and exit code 3 says when to return.
+
+    The stand-in has no streaming buffer: its refusal, in BigQuery's words, is put in its place.
+    """
+    fill(stack)
+    stack.insert_posts(line(30, author=70), inserted_at="2026-01-01T00:00:00Z")
+    gone(x, "tweets", 1, 30)
+    rows = Warehouse._rows
+
+    def refusing(self: Warehouse, sql: str, *parameters: Any) -> Any:
+        if sql.startswith("DELETE") and "@settled" not in sql:
+            raise BadRequest(  # type: ignore[no-untyped-call]
+                "UPDATE or DELETE statement over table d.tweets would affect rows in the "
+                "streaming buffer, which is not supported"
+            )
+        return rows(self, sql, *parameters)
+
+    monkeypatch.setattr(Warehouse, "_rows", refusing)
+    done = stack.run("compliance", "run", "--yes", *FAST)
+    assert done.code == 3
+    assert "2 rows are in BigQuery's streaming buffer" in done.err
+    assert "90 minutes" in done.err
+    assert 30 not in ids(stack)
+    assert 1 in ids(stack)
+    monkeypatch.setattr(Warehouse, "_rows", rows)
+    assert stack.run("compliance", "run", "--yes", *FAST).code == 0
+    assert 1 not in ids(stack)
+
+
+def test_another_active_job_is_one_line(stack: Stack, x: XServer) -> None:
+    """X allows one job of a kind at a time: its refusal is told and nothing is removed."""
+    fill(stack)
+    x.settings.compliance_delay = 600
+    made = requests.post(
+        f"{x.url}/2/compliance/jobs",
+        json={"type": "tweets"},
+        headers={"Authorization": "Bearer t"},
+        timeout=10,
+    )
+    assert made.ok
+    done = stack.run("compliance", "run", "--yes", *FAST)
+    assert done.code == 1
+    assert "409" in done.err.splitlines()[-1]
+    assert ids(stack) == [1, 2, 2, 3, 4, 5, 6, 8, 9]
+
+
+def test_the_token_goes_to_x_alone(stack: Stack, x: XServer) -> None:
+    """X's own file addresses get the token; those of a storage service do not."""
+    seen: list[str | None] = []
+
+    class Storage(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            seen.append(self.headers["Authorization"])
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Storage) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        for base in (x.url, address):
+            stack.environ["X_API_BASE_URL"] = base
+            settings = Settings.from_env(stack.environ, argparse.Namespace())
+            XAccount(settings).put(f"{address}/upload?signature=s", b"1\n")
+        server.shutdown()
+        thread.join()
+    assert seen == [None, f"Bearer {TOKEN}"]
+
+
+def test_both_generations_of_results() -> None:
+    """Old results scrub locations by a reason, new ones by an action; a type tells users."""
+    verdict = Verdict()
+    verdict.read(
+        "tweets",
+        [
+            b'{"id": "1", "action": "delete", "reason": "scrub_geo"}',
+            b'{"id": "2", "action": "scrub_geo"}',
+            b'{"id": "3", "action": "delete", "reason": "bounced"}',
+            b"{broken",
+            b'["no object"]',
+        ],
+    )
+    verdict.read("users", [b'{"id": "4", "action": "delete", "reason": "protected"}'])
+    assert (verdict.scrub_geo, verdict.posts, verdict.authors) == ({1, 2}, {3}, {4})
+    assert verdict.unclear == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "posts", "authors"),
+    [
+        (b'{"id": 5, "author_id": 7, "raw": "{\\"data\\": {\\"id\\": \\"5\\"}}"}', {5}, {7}),
+        (json.dumps(line(5, author=7)).encode(), {5}, {7}),
+        (b'{"data": {"id": "5", "author_id": "7", "te', {5}, {7}),
+        (
+            b'{"data": {"id": "5", "referenced_tweets": [{"type": "retweeted", "id": "6"}]}, '
+            b'"includes": {"tweets": [{"id": "8", "author_id": "9"}]}}',
+            {5, 6, 8},
+            {9},
+        ),
+        (b"\xff\x00", set(), set()),
+        (b"[1, 2]", set(), set()),
+        (b'{"id": true, "raw": 3, "includes": 4}', set(), set()),
+    ],
+)
+def test_ids_inside_a_dead_letter(data: bytes, posts: set[int], authors: set[int]) -> None:
+    """A record, a line, a broken line and what they embed all tell whose post they hold."""
+    letter = DeadLetter("m", data, {}, datetime.now(UTC))
+    assert letter.post_ids() == (posts, authors)
