@@ -1,0 +1,172 @@
+"""What must hold in every workflow: rights, pins, forks, and no two runs on one stack."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+Workflows = dict[str, dict[str, Any]]
+
+
+def jobs(workflows: Workflows) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every job with its full name."""
+    for name, workflow in workflows.items():
+        for job, body in workflow["jobs"].items():
+            yield f"{name}.{job}", body
+
+
+def steps(workflows: Workflows, action: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every step of every job and of the composite action."""
+    for name, job in jobs(workflows):
+        for step in job.get("steps", []):
+            yield name, step
+    for step in action["runs"]["steps"]:
+        yield "actions/pulumi", step
+
+
+def test_no_right_by_default(workflows: Workflows) -> None:
+    """A workflow has no right; each job names its own, and only these four words occur."""
+    for name, workflow in workflows.items():
+        assert workflow["permissions"] == {}, name
+    for name, job in jobs(workflows):
+        allowed = {"contents": "read", "id-token": "write", "pull-requests": "write"}
+        assert "permissions" in job, name
+        assert job["permissions"].items() <= allowed.items(), name
+
+
+def test_only_jobs_that_use_the_cloud_get_an_identity(workflows: Workflows) -> None:
+    """`id-token: write` stands exactly where the runner is prepared for pulumi."""
+    for name, job in jobs(workflows):
+        uses_cloud = any(
+            step.get("uses") == "./.github/actions/pulumi" for step in job.get("steps", [])
+        )
+        assert ("id-token" in job["permissions"]) == uses_cloud, name
+
+
+def test_every_action_is_pinned_by_commit(
+    workflows: Workflows, action: dict[str, Any], sources: str
+) -> None:
+    """An action of others is named by its full commit, with the version it was beside it."""
+    seen: dict[str, set[str]] = {}
+    for name, step in steps(workflows, action):
+        uses = step.get("uses", "./")
+        if uses.startswith("./"):
+            continue
+        repository, _, reference = uses.partition("@")
+        assert re.fullmatch(r"[0-9a-f]{40}", reference), (name, uses)
+        assert re.search(rf"{re.escape(uses)} # v\d+\.\d+\.\d+$", sources, re.MULTILINE), uses
+        seen.setdefault(repository, set()).add(reference)
+    assert all(len(references) == 1 for references in seen.values()), seen
+    assert {"actions/checkout", "google-github-actions/auth", "pulumi/actions"} <= seen.keys()
+
+
+def test_no_expression_in_a_shell_line(workflows: Workflows, action: dict[str, Any]) -> None:
+    """Values reach a shell as environment, so a branch name cannot become a command."""
+    for name, step in steps(workflows, action):
+        assert "${{" not in step.get("run", ""), name
+
+
+def test_checkouts_keep_no_token(workflows: Workflows, action: dict[str, Any]) -> None:
+    """The checked-out tree holds no GitHub token for later steps to read."""
+    for name, step in steps(workflows, action):
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] == "false", name
+
+
+def test_no_key_of_google_cloud(workflows: Workflows, action: dict[str, Any]) -> None:
+    """Google Cloud is reached by workload identity federation and never with a key."""
+    auth = [
+        step
+        for _, step in steps(workflows, action)
+        if step.get("uses", "").startswith("google-github-actions/auth@")
+    ]
+    assert auth
+    for step in auth:
+        assert set(step["with"]) == {"workload_identity_provider", "service_account"}
+
+
+def test_no_trigger_that_gives_forks_credentials(workflows: Workflows) -> None:
+    """pull_request_target and workflow_run, which run with secrets for a fork, do not occur."""
+    for name, workflow in workflows.items():
+        assert not {"pull_request_target", "workflow_run", "issue_comment"} & set(workflow["on"]), (
+            name
+        )
+
+
+@pytest.mark.parametrize("name", ["preview", "pr-stack"])
+def test_forks_are_told_and_do_not_fail(workflows: Workflows, name: str) -> None:
+    """Jobs with an identity skip forks, and another job says why in the run's summary."""
+    own = "github.event.pull_request.head.repo.full_name == github.repository"
+    other = "github.event.pull_request.head.repo.full_name != github.repository"
+    told = False
+    for job in workflows[name]["jobs"].values():
+        if "id-token" in job["permissions"]:
+            assert own in job["if"]
+        else:
+            told = True
+            assert other in job["if"]
+            assert "GITHUB_STEP_SUMMARY" in job["steps"][-1]["run"]
+    assert told
+
+
+def test_changes_of_one_stack_never_race(workflows: Workflows) -> None:
+    """Deploy and destroy of a stack share one queue, and nothing in it is cut off."""
+
+    def queue(job: dict[str, Any], workflow: dict[str, Any]) -> tuple[str, str]:
+        limits = job.get("concurrency") or workflow["concurrency"]
+        return limits["group"], limits["cancel-in-progress"]
+
+    groups: dict[str, set[str]] = {}
+    for name, workflow in workflows.items():
+        for job in workflow["jobs"].values():
+            commands = {step.get("with", {}).get("command") for step in job.get("steps", [])}
+            if commands & {"up", "destroy"}:
+                group, cancels = queue(job, workflow)
+                assert cancels == "false", name
+                groups.setdefault(name, set()).add(group)
+    assert groups == {
+        "deploy": {"stack-${{ inputs.environment || 'dev' }}"},
+        "destroy": {"stack-${{ inputs.environment }}"},
+        "pr-stack": {"stack-pr-${{ github.event.pull_request.number }}"},
+    }
+
+
+def test_main_goes_to_dev_after_the_checks(workflows: Workflows) -> None:
+    """A push to main deploys dev once the checks passed; other environments are started by hand."""
+    deploy = workflows["deploy"]
+    assert deploy["on"]["push"] == {"branches": ["main"]}
+    assert deploy["on"]["workflow_dispatch"]["inputs"]["environment"]["type"] == "environment"
+    job = deploy["jobs"]["deploy"]
+    assert job["needs"] == "checks"
+    assert job["environment"] == "${{ inputs.environment || 'dev' }}"
+
+
+def test_destroy_asks_twice(workflows: Workflows) -> None:
+    """Destroy is started by hand, needs the name typed again, and passes the environment's gate."""
+    destroy = workflows["destroy"]
+    assert list(destroy["on"]) == ["workflow_dispatch"]
+    assert destroy["jobs"]["destroy"]["needs"] == "confirm"
+    assert destroy["jobs"]["destroy"]["environment"] == "${{ inputs.environment }}"
+    assert "exit 1" in destroy["jobs"]["confirm"]["steps"][0]["run"]
+
+
+def test_pr_stack_owns_nothing_shared_and_goes_away(workflows: Workflows) -> None:
+    """A pull request's stack is unprotected, owns no registry, and is destroyed and removed."""
+    up, down = (workflows["pr-stack"]["jobs"][name] for name in ("up", "down"))
+    configure = next(step["run"] for step in up["steps"] if "run" in step)
+    assert "tweets:ownsRegistry false" in configure
+    assert "tweets:protect false" in configure
+    assert down["steps"][-1]["with"]["command"] == "destroy"
+    assert down["steps"][-1]["with"]["remove"] == "true"
+    assert {"closed", "unlabeled"} <= set(workflows["pr-stack"]["on"]["pull_request"]["types"])
+
+
+def test_token_of_x_is_in_no_argument(workflows: Workflows) -> None:
+    """The X token goes to pulumi by standard input and is named in no argument."""
+    up = workflows["pr-stack"]["jobs"]["up"]
+    configure = next(step["run"] for step in up["steps"] if "run" in step)
+    lines = [line.strip() for line in configure.splitlines() if '"$X_BEARER_TOKEN"' in line]
+    assert lines == [
+        "printf '%s' \"$X_BEARER_TOKEN\" | pulumi config set --secret tweets:xBearerToken"
+    ]
