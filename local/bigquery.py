@@ -8,7 +8,7 @@ In a test or the demo:
 On a command line: `python -m local.bigquery --port 9050 --data-dir .demo/bigquery`; it prints
 `ready http://127.0.0.1:9050`. Other programs reach it by BIGQUERY_EMULATOR_HOST=<that address>.
 What differs from BigQuery is listed in `local/bigquery_emulator.py`, the faults that can be asked
-for in `local/bigquery_front.py`.
+for in `local/bigquery_faults.py`.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class BigQueryServer:
         )
 
     def faults(self, **faults: object) -> None:
-        """Set faults (see `local.bigquery_front`); without arguments, clear them all."""
+        """Set faults (see `local.bigquery_faults`); without arguments, clear them all."""
         request = urllib.request.Request(  # noqa: S310 - our own loopback address
             f"{self.url}/_standin/faults", json.dumps(faults).encode(), method="POST"
         )
@@ -162,7 +162,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
     from duckdb import Error as DuckDBError
 
-    from local.bigquery_emulator import EmulatorChangedError, serve
+    from local.bigquery_emulator import serve
+    from local.bigquery_smoke import EmulatorChangedError
 
     try:
         with contextlib.suppress(KeyboardInterrupt):

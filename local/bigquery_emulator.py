@@ -25,6 +25,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from local.bigquery_front import Front
+from local.bigquery_smoke import BQEMULATOR, EmulatorChangedError, smoke
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,14 +35,9 @@ if TYPE_CHECKING:
     from bqemulator.config import Settings
     from starlette.types import ASGIApp
 
-BQEMULATOR = "1.4.0"
 KEPT_QUERIES = 200
 KEPT_RESULT_BYTES = 32 * 1024 * 1024
 DUCKDB_MEMORY = "256MB"
-
-
-class EmulatorChangedError(RuntimeError):
-    """bqemulator is not the one that this launcher knows how to tame."""
 
 
 async def _inline(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -171,51 +167,6 @@ def settings(host: str, port: int, project: str, data_dir: Path | None) -> Setti
     )
 
 
-async def _smoke(url: str, project: str) -> None:
-    """Insert into and read from a scratch table; fail if a snapshot or a duplicate shows.
-
-    Raises:
-        EmulatorChangedError: an answer is not the expected one.
-    """
-    import aiohttp
-
-    base = f"{url}/bigquery/v2/projects/{project}"
-    dataset = "_standin_smoke"
-    reference = {"projectId": project, "datasetId": dataset}
-    column = {"name": "id", "type": "INTEGER", "mode": "REQUIRED"}
-
-    async def call(method: str, path: str, body: object = None, expect: int = 200) -> Any:
-        async with session.request(method, base + path, json=body) as answer:
-            text = await answer.text()
-            if answer.status != expect:
-                raise EmulatorChangedError(
-                    f"start-up check of bqemulator {BQEMULATOR} failed: {method} {path} answered "
-                    f"{answer.status}, expected {expect}: {text[:300]}"
-                )
-            return await answer.json() if text else None
-
-    async with aiohttp.ClientSession() as session:
-        await call("POST", "/datasets", {"datasetReference": reference})
-        table = {"tableReference": {**reference, "tableId": "t"}, "schema": {"fields": [column]}}
-        await call("POST", f"/datasets/{dataset}/tables", table)
-        insert = f"/datasets/{dataset}/tables/t/insertAll"
-        good, bad = {"json": {"id": 1}}, {"json": {"other": 1}}
-        await call("POST", insert, {"rows": [good]})
-        partial = await call("POST", insert, {"rows": [good, bad], "skipInvalidRows": True})
-        sql = f"SELECT COUNT(*) AS n FROM `{project}.{dataset}.t`"  # noqa: S608 - our own names
-        counted = await call("POST", "/queries", {"query": sql, "useLegacySql": False})
-        wrong = "SELECT FROM nothing WHERE"
-        await call("POST", "/queries", {"query": wrong, "useLegacySql": False}, 400)
-        await call("GET", f"/queries/{counted['jobReference']['jobId']}")
-        await call("DELETE", f"/datasets/{dataset}?deleteContents=true", expect=204)
-    seen = (counted["rows"][0]["f"][0]["v"], [error["index"] for error in partial["insertErrors"]])
-    if seen != ("2", [1]):
-        raise EmulatorChangedError(
-            f"start-up check of bqemulator {BQEMULATOR} failed: "
-            f"expected 2 rows and one row error, got {seen}"
-        )
-
-
 async def _outlive(parent: int, stop: asyncio.Event) -> None:
     """Set `stop` when `parent` is gone: a test run killed with -9 leaves no stand-in behind."""
     while os.getppid() == parent:
@@ -248,7 +199,12 @@ async def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        await _smoke(server.rest_url, project)
+        await smoke(server.rest_url, project)
+        snapshots = server._engine.execute(  # noqa: SLF001
+            "SELECT COUNT(*) FROM duckdb_tables() WHERE schema_name = '_bqemulator_snapshots'"
+        ).fetchall()
+        if snapshots != [(0,)]:
+            raise EmulatorChangedError("bqemulator copies the table after each insert again")
         fronts[0].forget()
         watch = asyncio.create_task(_outlive(parent, stop)) if parent else None
         print(f"ready {server.rest_url}", flush=True)

@@ -5,24 +5,17 @@ It wraps bqemulator's own application and answers three things itself:
 - `insertAll`: rows are checked as BigQuery checks them (`bigquery_rows`), the good ones go on.
 - `jobs.query`: bqemulator answers 200 with an empty result to SQL that fails; BigQuery answers 400.
 - `POST /_standin/faults` and `GET /_standin/stats`, so that other processes can break it.
-
-Faults, each for `seconds` (default: until cleared by an empty object):
-  {"insert_status": 503, "seconds": 5}           every insert answers 503 (or 429, 500, 404 ...)
-  {"insert_status": 503, "stored": true}         the rows are stored, the answer is 503 all the same
-  {"insert_delay_ms": 500, "seconds": 5}         every insert takes so much longer
-  {"reject_ids": [1, "ev-2"]}                    rows with these `id`/`event_id` get a row error
 """
 
 from __future__ import annotations
 
 import asyncio
 import gzip
-import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from local.bigquery_faults import Faults, Stats
 from local.bigquery_rows import RowError, columns, row_errors
 
 if TYPE_CHECKING:
@@ -44,18 +37,6 @@ _REASONS = {
     502: "badGateway",
     503: "backendError",
 }
-_FAULTS = {"insert_status": int, "insert_delay_ms": int, "reject_ids": list, "stored": bool}
-
-
-@dataclass(slots=True)
-class Stats:
-    """Counts since the start: insert requests, rows stored, rows rejected, faults answered."""
-
-    inserts: int = 0
-    rows: int = 0
-    rejected: int = 0
-    faults: dict[str, int] = field(default_factory=dict)
-    largest_insert: int = 0
 
 
 class Front:
@@ -73,7 +54,7 @@ class Front:
         self._context = context
         self._app = app
         self._after_query = after_query
-        self._faults: dict[str, tuple[Any, float]] = {}
+        self._faults = Faults()
         self._stats = Stats()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,50 +84,27 @@ class Front:
             )
         elif method == "POST" and path == "/_standin/faults":
             try:
-                self._set_faults(orjson.loads(await _body({"headers": []}, receive)))
+                self._faults.set(orjson.loads(await _body({"headers": []}, receive)))
             except (ValueError, TypeError) as error:
                 await _answer(send, 400, {"error": str(error)})
                 return
-            await _answer(send, 200, {"faults": sorted(self._faults)})
+            await _answer(send, 200, {"faults": self._faults.names()})
         else:
             await _answer(send, 404, {"error": f"no such control: {method} {path}"})
 
-    def _set_faults(self, asked: object) -> None:
-        if not isinstance(asked, dict):
-            raise TypeError(f"faults must be a JSON object; known: {', '.join(_FAULTS)}")
-        if not asked:
-            self._faults.clear()
-            return
-        until = time.monotonic() + float(asked.pop("seconds", float("inf")))
-        for name, value in asked.items():
-            if name not in _FAULTS or not isinstance(value, _FAULTS[name]):
-                known = ", ".join(f"{key} ({kind.__name__})" for key, kind in _FAULTS.items())
-                raise ValueError(f"unknown fault {name!r} or wrong type of value; known: {known}")
-            self._faults[name] = (value, until)
-
-    def _fault(self, name: str) -> Any:
-        value, until = self._faults.get(name, (None, 0.0))
-        if value is None or time.monotonic() > until:
-            self._faults.pop(name, None)
-            return None
-        return value
-
-    def _count_fault(self, name: str) -> None:
-        self._stats.faults[name] = self._stats.faults.get(name, 0) + 1
-
     async def _insert(self, scope: Scope, body: bytes, send: Send) -> None:
         self._stats.inserts += 1
-        if delay := self._fault("insert_delay_ms"):
-            self._count_fault("insert_delay_ms")
+        if delay := self._faults.get("insert_delay_ms"):
+            self._stats.count_fault("insert_delay_ms")
             await asyncio.sleep(delay / 1000)
-        status = self._fault("insert_status")
-        if status and not self._fault("stored"):
-            self._count_fault(f"insert_status_{status}")
+        status = self._faults.get("insert_status")
+        if status and not self._faults.get("stored"):
+            self._stats.count_fault(f"insert_status_{status}")
             await _answer(send, *_error(status, "The stand-in was asked to fail."))
             return
         answer = await self._insert_rows(scope, body)
         if status:
-            self._count_fault(f"insert_status_{status}_stored")
+            self._stats.count_fault(f"insert_status_{status}_stored")
             answer = _error(status, "The stand-in was asked to store and then fail.")
         await _answer(send, *answer)
 
@@ -181,7 +139,7 @@ class Front:
         for index, payload in enumerate(payloads):
             found = row_errors(known, payload, ignore_unknown=ignore_unknown)
             if index in refused:
-                self._count_fault("reject_ids")
+                self._stats.count_fault("reject_ids")
                 found.append(
                     {
                         "reason": "invalid",
@@ -217,7 +175,7 @@ class Front:
         return 200, result
 
     def _refused(self, payloads: list[dict[str, Any]]) -> set[int]:
-        ids = {str(value) for value in self._fault("reject_ids") or ()}
+        ids = {str(value) for value in self._faults.get("reject_ids") or ()}
         if not ids:
             return set()
         return {

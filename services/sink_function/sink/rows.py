@@ -4,22 +4,18 @@ The schema file (`sink/schema/*.json`, BigQuery's own JSON form) is the contract
 and the table. A record that breaks it can never be written, so it is known at once and by name,
 not after a round trip. A field that has no column never loses the row: it is kept, under
 `unmapped_fields`, in the table's first JSON column (`raw` of tweets, `detail` of stream_events).
-
-What each type takes: https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from sink.columns import UNKNOWN, column_check, known_part
 from sink.faults import PoisonError
 from sink.log import logger
 from sink.push import MAX_RECORD_COMMAS, Message
@@ -31,14 +27,7 @@ UNMAPPED = "unmapped_fields"
 # Columns that the sink itself fills, whatever the record says.
 OWN = frozenset({"published_at", "inserted_at", "message_id"})
 
-_DATETIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?", re.ASCII)
-_TIMESTAMP = re.compile(_DATETIME.pattern + r"(Z|[+-]\d\d:\d\d)", re.ASCII)
 _NOT_ASCII = bytes(range(128, 256))
-
-# Found inside a record: not a fault, but the field has to be moved away.
-_UNKNOWN = "has a field without a column"
-
-Check = Callable[[Any], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,113 +45,6 @@ class Row:
     size: int
 
 
-def _string(value: Any) -> str | None:
-    return None if type(value) is str else "is not a string"
-
-
-def _integer(value: Any) -> str | None:
-    if type(value) is not int:
-        return "is not an integer"
-    return None if -(2**63) <= value < 2**63 else "does not fit 64 bits"
-
-
-def _float(value: Any) -> str | None:
-    return None if type(value) in {int, float} else "is not a number"
-
-
-def _boolean(value: Any) -> str | None:
-    return None if type(value) is bool else "is not true or false"
-
-
-def _time(form: re.Pattern[str], example: str) -> Check:
-    def check(value: Any) -> str | None:
-        if type(value) is str and form.fullmatch(value):
-            try:
-                datetime.fromisoformat(value)
-            except ValueError:
-                pass
-            else:
-                return None
-        return f"is not of the form {example}"
-
-    return check
-
-
-def _json(value: Any) -> str | None:
-    if type(value) is str:
-        try:
-            orjson.loads(value)
-        except ValueError:
-            pass
-        else:
-            return None
-    return "is not a string of JSON"
-
-
-_CHECKS: Mapping[str, Check] = {
-    "STRING": _string,
-    "INTEGER": _integer,
-    "FLOAT": _float,
-    "BOOLEAN": _boolean,
-    "DATETIME": _time(_DATETIME, "2024-01-15T10:35:00.000"),
-    "TIMESTAMP": _time(_TIMESTAMP, "2024-01-15T10:35:00.123456Z"),
-    "JSON": _json,
-}
-
-
-def _record(fields: list[dict[str, Any]], where: str) -> Check:
-    columns = {field["name"]: _column(field, where) for field in fields}
-
-    def check(value: Any) -> str | None:
-        if type(value) is not dict:
-            return "is not an object"
-        for name, item in value.items():
-            column = columns.get(name)
-            if column is None:
-                return _UNKNOWN
-            fault = column(item)
-            if fault:
-                return fault if fault is _UNKNOWN else f"field {name} {fault}"
-        return None
-
-    return check
-
-
-def _column(field: Mapping[str, Any], where: str) -> Check:
-    """A check of one column; null is taken unless REQUIRED, as BigQuery does."""
-    kind, mode, name = field["type"], field.get("mode", "NULLABLE"), f"{where}.{field['name']}"
-    if kind == "RECORD":
-        one = _record(field["fields"], name)
-    elif kind in _CHECKS:
-        one = _CHECKS[kind]
-    else:
-        raise ValueError(f"{name} has type {kind}, which sink/rows.py cannot check: add it there")
-
-    def repeated(value: Any) -> str | None:
-        if type(value) is not list:
-            return "is not a list"
-        for item in value:
-            fault = one(item)
-            if fault:
-                return fault if fault is _UNKNOWN else f"has an element that {fault}"
-        return None
-
-    check = repeated if mode == "REPEATED" else one
-    if mode == "REQUIRED":
-        return lambda value: "is required" if value is None else one(value)
-    return lambda value: None if value is None else check(value)
-
-
-def _known(value: Any, fields: list[dict[str, Any]]) -> Any:
-    """The value of a RECORD column without the fields that have no column."""
-    if type(value) is list:
-        return [_known(item, fields) for item in value]
-    if type(value) is not dict:
-        return value
-    inner = {field["name"]: field.get("fields", []) for field in fields}
-    return {name: _known(item, inner[name]) for name, item in value.items() if name in inner}
-
-
 class RowSchema:
     """Checks and shapes the records of one table.
 
@@ -178,7 +60,7 @@ class RowSchema:
         fields = json.loads(path.read_text())
         self._table = path.stem
         self._checks = {
-            field["name"]: _column(field, self._table)
+            field["name"]: column_check(field, self._table)
             for field in fields
             if field["name"] not in OWN
         }
@@ -217,9 +99,9 @@ class RowSchema:
                     unmapped[name] = value
                 continue
             fault = check(value)
-            if fault is _UNKNOWN:
+            if fault is UNKNOWN:
                 unmapped[name] = value
-                value = _known(value, self._fields[name])
+                value = known_part(value, self._fields[name])
                 fault = check(value)
             if fault:
                 raise PoisonError("schema", f"{self._table}.{name} {fault}")
