@@ -22,8 +22,14 @@ install: $(INSTALLED) ## make .venv with the pinned packages
 demo: $(INSTALLED) ## run the whole pipeline on this machine (ARGS="--count 20000" to end by itself)
 	@$(BIN)/python -m local.demo $(ARGS)
 
+chaos: $(INSTALLED) ## break the pipeline on a seeded schedule and count what is lost (about 7 minutes)
+	@$(BIN)/python -m local.chaos $(ARGS)
+
+bench: $(INSTALLED) ## measure beside what people would use instead; table and bench/results/latest.json
+	@$(BIN)/python -m bench $(ARGS)
+
 test: lint types $(INSTALLED) ## linters, strict types, tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -38,4 +44,4 @@ lock: ## resolve the .in files again into hashed requirements
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' -c requirements/dev.txt services/$$d/requirements.in -o services/$$d/requirements.txt || exit 1; \
 	done
 
-.PHONY: help install demo test lint types lock
+.PHONY: help install demo chaos bench test lint types lock

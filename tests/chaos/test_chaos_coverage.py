@@ -1,0 +1,46 @@
+"""Where a gap begins: what a killed producer had not read must lie in it."""
+
+from pathlib import Path
+
+from local.x.snowflake import first_at
+from producer.coverage import Coverage
+from producer.state import StateDir
+
+NOON = 1_795_348_800_000_000  # microseconds since 1970
+
+
+def post(at: int) -> int:
+    """Id of a post made at that moment."""
+    return first_at(at / 1000)
+
+
+def test_a_gap_begins_when_the_last_post_was_made_not_when_it_was_read(tmp_path: Path) -> None:
+    """With two seconds of posts unread in the socket, a kill loses none outside the gap."""
+    state = StateDir(tmp_path)
+    before = Coverage(state, "pod")
+    before.covered(NOON, post(NOON - 2_000_000))
+    before.save()
+    gap = Coverage(state, "pod").gap
+    state.close()
+    assert gap is not None
+    assert gap["reason"] == "killed"
+    assert gap["from"] == NOON - 2_000_000
+
+
+def test_an_id_of_long_ago_makes_no_gap_of_years(tmp_path: Path) -> None:
+    """The stream has no posts older than five minutes, and each minute of a gap costs money."""
+    state = StateDir(tmp_path)
+    coverage = Coverage(state, "pod")
+    coverage.covered(NOON, 5)
+    assert coverage.until == NOON - 300_000_000
+    state.close()
+
+
+def test_a_keep_alive_covers_until_it_came(tmp_path: Path) -> None:
+    """A stream that is quiet has no posts on their way."""
+    state = StateDir(tmp_path)
+    coverage = Coverage(state, "pod")
+    coverage.covered(NOON, post(NOON - 2_000_000))
+    coverage.covered(NOON + 20_000_000)
+    assert coverage.until == NOON + 20_000_000
+    state.close()
