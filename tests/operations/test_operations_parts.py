@@ -116,3 +116,9 @@ def test_harmless_keeps_languages_and_emoji() -> None:
     """Korean and emoji stay; escapes, bells and bidirectional controls become text."""
     assert harmless("고양이 🐱\n") == "고양이 🐱\n"
     assert harmless("a\x1b[2Jb\u202e") == "a\\x1b[2Jb\\u202e"
+
+
+def test_a_gap_is_asked_for_in_whole_seconds() -> None:
+    """X reads whole seconds, so a gap of 20 ms is asked for, and quoted, as the seconds around."""
+    short = Span(ZERO + timedelta(seconds=4.99), ZERO + timedelta(seconds=5.01))
+    assert short.whole_seconds == span(4, 6)

@@ -115,3 +115,36 @@ def test_reads_x_usage(make_x: Callable[..., XServer]) -> None:
     x.app.ledger.usage.cap_reset_day = 99
     with pytest.raises(UsageError, match="no usage"):
         read_usage(client)
+
+
+def test_the_margin_holds_until_the_pause(state: StateDir) -> None:
+    """A turn of the clock between the disconnect and the pause does not connect again: what X still
+    sends would pass the budget.
+    """
+    now = _moment("2026-11-22T12:00:00")
+    budget = Budget(10_000, state, lambda: now)
+    budget.reading(Usage(9_800, 1))
+    budget.tick()
+    assert not any(budget.count() for _ in range(90))
+    budget.tick()  # 90 a turn: it leaves at 9,910
+    while not budget.count():
+        pass
+    assert budget.used < 10_000
+    budget.tick()
+    budget.tick()  # nothing was read in this one
+    assert budget.spent
+
+
+def test_first_number_of_a_period_that_began_while_it_was_off(state: StateDir) -> None:
+    """Started after the period's end, it counts X's number for the new period, also where X
+    answers before the clock's first turn.
+    """
+    now = _moment("2026-11-30T12:00:00")
+    first = Budget(1000, state, lambda: now)
+    first.reading(Usage(900, 1))
+    first.save()
+    now = _moment("2026-12-05T12:00:00")
+    second = Budget(1000, state, lambda: now)
+    second.reading(Usage(400, 1))
+    second.tick()
+    assert second.used == 400

@@ -59,3 +59,15 @@ def test_kill_and_stop_are_told_apart(state: StateDir) -> None:
     again = Coverage(state, "me")
     assert again.gap is not None
     assert again.gap["reason"] == "disconnected"
+
+
+def test_every_failed_connect_outlives_a_kill(state: StateDir) -> None:
+    """The count of failed connects in STATE_DIR is the last one, not the first."""
+    coverage = Coverage(state, "me")
+    coverage.covered(1_000_000, 17)
+    coverage.ended("disconnected")
+    for _ in range(3):
+        coverage.ended("http_503")
+    kept = Coverage(state, "me").gap
+    assert kept is not None
+    assert kept["failures"] == {"http_503": 3}

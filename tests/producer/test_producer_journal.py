@@ -111,3 +111,12 @@ def test_damaged_files_are_read_as_far_as_they_go(tmp_path: Path) -> None:
     assert _left(tmp_path) == [b"one"]
     path.write_bytes(b"")
     assert _left(tmp_path) == []
+
+
+def test_confirmed_after_the_close(tmp_path: Path) -> None:
+    """What Pub/Sub confirms in the moment of the exit leaves no file to be sent again."""
+    kept = Journal(tmp_path)
+    segment = kept.append(LINE, 1, b"one")
+    kept.close()
+    kept.published(segment)
+    assert Journal(tmp_path).left == []

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 
 from local.pubsub import PubSubServer
 from producer.events import FULL, event
+from producer.journal import EVENT, Journal
 from producer.outbox import Outbox
 from producer.settings import Settings, Token
-from producer.state import StateDir
+from producer.state import StateDir, StateError
 from producer.stats import Stats
 from tests.producer.parts import Topic, wait_for
 
@@ -40,3 +42,36 @@ def test_reads_again_when_nearly_empty(outbox: Outbox, pubsub: PubSubServer) -> 
     outbox._posts.buffered += 50
     pubsub.faults.publish_unavailable(0)
     wait_for(outbox.may_read, 15, what="room")
+
+
+@pytest.mark.parametrize("wrong", ["journal", "journal/notes.seg"])
+def test_unusable_journal_gets_one_line(
+    pubsub: PubSubServer, topic: Topic, state: StateDir, wrong: str
+) -> None:
+    """A journal that is no directory, or holds a stranger's file, is named with what to do."""
+    path = state.path / wrong
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    with pytest.raises(StateError, match=r"STATE_DIR's journal .* cannot be used: .*move away"):
+        Outbox(
+            Settings(Token(value="some-token")), topic.name, state, Stats(), lambda message: None
+        )
+
+
+def test_damaged_event_in_the_journal(pubsub: PubSubServer, topic: Topic, state: StateDir) -> None:
+    """An event without its data, as a power cut may leave it, costs itself only: the entries after
+    it are sent.
+    """
+    left = Journal(state.path / "journal")
+    left.append(EVENT, 1, bytes(20))
+    left.append(EVENT, 2, orjson.dumps(event("usage", "me")))
+    left.close()
+    outbox = Outbox(
+        Settings(Token(value="some-token")), topic.name, state, Stats(), lambda message: None
+    )
+    try:
+        assert outbox.replay(lambda: True) == 2
+        wait_for(lambda: topic.events("usage"))
+        assert topic.events("dead_letter")[0]["reason"] == "malformed_line"
+    finally:
+        outbox.close(5)

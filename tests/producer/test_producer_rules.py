@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from local.x import XServer
-from producer.rules import Rule, RulesError, active_rules, read_rules, reconcile
+from producer import rulebook
+from producer.rulebook import RuleBook
+from producer.rules import (
+    Rule,
+    RulesChange,
+    RulesError,
+    active_rules,
+    read_rules,
+    reconcile,
+)
 from producer.stream import Stream
 
 MakeX = Callable[..., XServer]
@@ -100,3 +109,33 @@ def test_wrong_rules_files(tmp_path: Path, text: str, says: str) -> None:
     assert says in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_refused_file_is_not_tried_each_turn(
+    make_x: MakeX, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules that X refuses are sent again after a minute, not at each look at the file: X takes
+    100 POSTs in 15 minutes. Corrected ones are sent at once.
+    """
+    x = make_x()
+    path = tmp_path / "rules.json"
+    path.write_text('[{"value": "cat"}]')
+    changes: list[RulesChange] = []
+    book = RuleBook(read_rules(path), path, lambda: _client(x), changes.append)
+    book.apply()
+    tries: list[object] = []
+    real = rulebook.reconcile
+
+    def counted(client: Stream, wanted: Sequence[Rule]) -> RulesChange:
+        tries.append(wanted)
+        return real(client, wanted)
+
+    monkeypatch.setattr(rulebook, "reconcile", counted)
+    path.write_text('[{"value": "cat ("}]')
+    for _ in range(5):
+        book.poll()
+    assert len(tries) == 1
+    monkeypatch.setattr(rulebook, "RETRY_SECONDS", 0.0)
+    path.write_text('[{"value": "dog"}]')
+    book.poll()
+    assert [rule.value for rule in changes[-1].added] == ["dog"]

@@ -47,7 +47,13 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
         return _failed(str(error), error.exit_code)
     except NotFound as error:
         return _failed(f"Google Cloud has no such thing: {error.message}; check the name", 2)
-    except (GoogleAPICallError, RetryError) as error:
+    except RetryError as error:
+        return _failed(
+            "Google Cloud does not answer: check the network and, where they are set, "
+            f"PUBSUB_EMULATOR_HOST and BIGQUERY_EMULATOR_HOST ({error.cause or error})",
+            1,
+        )
+    except GoogleAPICallError as error:
         return _failed(f"Google Cloud does not do it: {error}", 1)
     except DefaultCredentialsError:
         return _failed(

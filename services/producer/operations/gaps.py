@@ -1,8 +1,9 @@
 """Gaps of the stream as intervals of time, less what a backfill has covered already. Pure."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 
@@ -16,6 +17,14 @@ class Span(NamedTuple):
     def length(self) -> timedelta:
         """How long it is."""
         return self.end - self.start
+
+    @property
+    def whole_seconds(self) -> "Span":
+        """The span rounded outwards: X's search reads no fraction of a second, and bills so."""
+        return Span(
+            datetime.fromtimestamp(math.floor(self.start.timestamp()), UTC),
+            datetime.fromtimestamp(math.ceil(self.end.timestamp()), UTC),
+        )
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,12 @@ def print_quote(
 
 def _estimated(warehouse: Warehouse, span: Span) -> tuple[int, str]:
     """Posts expected at the rate of the hour before the gap, which costs nothing to know."""
-    window = max(_RATE_WINDOW, span.length)
+    asked = span.whole_seconds.length
+    window = max(_RATE_WINDOW, asked)
     before = warehouse.post_count(Span(span.start - window, span.start))
     minutes = window.total_seconds() / 60
     return (
-        round(before * (span.length / window)),
+        round(before * (asked / window)),
         f"at the rate of the {minutes:,.0f} minutes before it ({number(before)} posts)",
     )
 

@@ -102,11 +102,12 @@ class GapSearch:
         return [{**self._query(rule), "granularity": "day"} for rule in self.rules]
 
     def _query(self, rule: Rule) -> dict[str, str]:
-        # Whole seconds, rounded outwards: X reads no fraction. What lies outside is dropped.
+        # What lies outside the gap, but in its whole seconds, is dropped.
+        asked = self.span.whole_seconds
         return {
             "query": rule.value,
-            "start_time": _second(self.span.start, up=False),
-            "end_time": _second(self.span.end, up=True),
+            "start_time": f"{asked.start:%Y-%m-%dT%H:%M:%SZ}",
+            "end_time": f"{asked.end:%Y-%m-%dT%H:%M:%SZ}",
         }
 
     def _page(self, progress: _Progress, size: int) -> None:
@@ -161,8 +162,3 @@ def _includes(post: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, A
 
 def _moment(post_id: int, after: int = 0) -> datetime:
     return datetime.fromtimestamp((created_ms(post_id) + after) / 1000, UTC)
-
-
-def _second(at: datetime, *, up: bool) -> str:
-    seconds = math.ceil(at.timestamp()) if up else math.floor(at.timestamp())
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -123,6 +123,9 @@ class Budget:
     def reading(self, usage: Usage) -> None:
         """Take X's number."""
         with self._lock:
+            # At a start after the period's end this may come before the first tick(), which would
+            # take the new period's number for the old one's and forget it.
+            self._roll()
             if usage.reset_day != self.reset_day:
                 self.reset_day = usage.reset_day
                 self.period_end = next_reset(self._clock(), usage.reset_day)
@@ -136,17 +139,9 @@ class Budget:
 
     def tick(self) -> bool:
         """Do what is due about each second; return whether a new period has just begun."""
-        began = False
         with self._lock:
-            rate = self.used - self._last_used
-            now = self._clock()
-            if now >= self.period_end:
-                began = True
-                self._x_before = self._x_posts
-                self._x_posts = self.used = rate = 0
-                self._period_start = now
-                self.period_end = next_reset(now, self.reset_day)
-                self.warned = False
+            began = self._roll()
+            rate = max(0, self.used - self._last_used)
             self._last_used = self.used
             self._aim(rate)
         self.save()
@@ -190,9 +185,22 @@ class Budget:
             return
         self._saved = current
 
+    def _roll(self) -> bool:
+        now = self._clock()
+        if now < self.period_end:
+            return False
+        self._x_before = self._x_posts
+        self._x_posts = self.used = self._last_used = 0
+        self._period_start = now
+        self.period_end = next_reset(now, self.reset_day)
+        self.warned = False
+        return True
+
     def _aim(self, rate: int) -> None:
         if self.limit:
             # What X has sent while we disconnect is charged too: some 0.5 s of it, at most 1 %.
-            # A pause ends when a whole 1 % is free, not when the rate has fallen to nothing.
+            # A pause ends when a whole 1 % is free, not when the rate has fallen to nothing: else
+            # a turn of the clock between disconnect and pause would connect again, margin spent.
             margin = self.limit // 100
-            self._pause_at = self.limit - (margin if self.paused else min(rate, margin))
+            leaving = self.paused or self.spent
+            self._pause_at = self.limit - (margin if leaving else min(rate, margin))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from typing import Any
@@ -106,4 +107,4 @@ class Coverage:
                     "early",
                 )
                 return
-            self._saved = {**current, "gap": dict(self.gap) if self.gap else None}
+            self._saved = copy.deepcopy(current)  # `failures` inside the gap goes on counting

@@ -10,7 +10,7 @@ import orjson
 
 from producer import record
 from producer.events import event, event_id, now
-from producer.journal import EVENT, LINE, Journal, JournalFullError, OldSegment, Segment
+from producer.journal import EVENT, LINE, Entry, Journal, JournalFullError, OldSegment, Segment
 from producer.log import OncePerMinute
 from producer.message import MAX_DATA, dead_letter, event_message, line_id, post_message
 from producer.publisher import Item, Publisher
@@ -78,7 +78,7 @@ class Intake:
                 count += 1
                 self._stats.replayed += 1
                 if entry.kind == EVENT:
-                    self._posts.put(event_message(orjson.loads(entry.data)), segment)
+                    self._replay_event(entry, segment)
                 else:
                     self._sort(entry.data, entry.at, segment)
             self._journal.published(segment)  # read to its end
@@ -99,6 +99,16 @@ class Intake:
             return
         path = self._journal.set_aside(item.message.attributes["id"], item.message.data)
         log.error("It is an event or a dead letter itself: kept in %s", path)
+
+    def _replay_event(self, entry: Entry, segment: OldSegment) -> None:
+        try:
+            row = parse(entry.data)
+        except record.RecordError as error:
+            # A power cut may leave the entry's head without its data (see journal.py).
+            detail = f"an event in the journal: {error}"
+            self._bury(entry.data, "malformed_line", detail, entry.at, segment)
+        else:
+            self._posts.put(event_message(row), segment)
 
     def _sort(
         self, line: bytes, at: int, segment: Segment | OldSegment | None

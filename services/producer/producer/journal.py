@@ -75,6 +75,11 @@ class Segment:
         self._mapped()[: self.used] = bytes(self.used)
         self.used = 0
 
+    @property
+    def closed(self) -> bool:
+        """Whether it can no longer be written to."""
+        return self._map is None
+
     def close(self) -> None:
         """Unmap; the file stays."""
         if self._map is not None:
@@ -209,7 +214,9 @@ class Journal:
         return segment
 
     def _retire(self, segment: Segment | OldSegment) -> None:
-        if isinstance(segment, Segment) and self._spare is None and segment.size == SEGMENT_BYTES:
+        # Closed: Pub/Sub confirmed in the very moment of the exit; the file must go all the same.
+        reusable = isinstance(segment, Segment) and not segment.closed
+        if reusable and self._spare is None and segment.size == SEGMENT_BYTES:
             segment.empty()
             self._spare = segment
         else:

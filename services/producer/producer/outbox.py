@@ -13,7 +13,7 @@ from producer.intake import Intake
 from producer.journal import Journal
 from producer.publisher import Item, Publisher, publisher_client
 from producer.settings import Settings, SettingsError
-from producer.state import StateDir
+from producer.state import StateDir, StateError
 from producer.stats import Stats
 
 
@@ -25,7 +25,7 @@ class Outbox:
 
     Raises:
         SettingsError: there are no Google credentials.
-        OSError: STATE_DIR cannot be written.
+        StateError: the journal in STATE_DIR cannot be made or read.
     """
 
     def __init__(
@@ -47,7 +47,15 @@ class Outbox:
         self._stats = stats
         self._held = False
         self._disk_full = False
-        self._journal = Journal(state.path / "journal")
+        directory = state.path / "journal"
+        try:
+            self._journal = Journal(directory)
+        except (OSError, ValueError) as error:
+            raise StateError(
+                f"STATE_DIR's journal ({directory}) cannot be used: {error}. It holds posts not yet "
+                "published: let this user read and write it, and move away what is not the "
+                "producer's."
+            ) from None
         bounds: dict[str, Any] = {
             "max_messages": settings.buffer_posts,
             "max_bytes": settings.buffer_bytes,

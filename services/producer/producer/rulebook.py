@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from producer.settings import SettingsError
 from producer.stream import Stream
 
 log = logging.getLogger(__name__)
+
+# X takes 100 POSTs of rules in 15 minutes, and a try makes up to four.
+RETRY_SECONDS = 60.0
 
 
 class RuleBook:
@@ -41,6 +45,8 @@ class RuleBook:
         self._applied = False
         self._lock = threading.Lock()
         self._complaint = ""
+        self._failed: tuple[Rule, ...] | None = None
+        self._again_at = 0.0
         self.count = len(rules or ())
 
     def apply(self) -> None:
@@ -74,7 +80,7 @@ class RuleBook:
 
     def poll(self) -> None:
         """Apply RULES_FILE if it changed; a wrong file, or X's refusal, is logged once and the
-        rules in force go on.
+        rules in force go on. The same rules are tried again after a minute, others at once.
         """
         if self._path is None or not self._applied:
             return
@@ -82,6 +88,9 @@ class RuleBook:
             rules = read_rules(self._path)
             if rules == self._wanted:
                 return
+            if rules == self._failed and time.monotonic() < self._again_at:
+                return
+            self._failed, self._again_at = rules, time.monotonic() + RETRY_SECONDS
             before, self._wanted = self._wanted, rules
             try:
                 self.apply()
@@ -95,7 +104,7 @@ class RuleBook:
                 f"The changed rules could not be sent to X, trying again: {words(error)}"
             )
         else:
-            self._complaint = ""
+            self._complaint, self._failed = "", None
 
     def _complain(self, text: str) -> None:
         if text != self._complaint:

@@ -166,7 +166,15 @@ class Service:
 
     def _read(self) -> None:
         if self._outbox is not None:
-            replayed = self._outbox.replay(lambda: not self._closing.wait(0.05))
+            try:
+                replayed = self._outbox.replay(lambda: not self._closing.wait(0.05))
+            except OSError as error:
+                # Without this the thread would end unseen, and the process wait for ever.
+                self._on_refused(
+                    f"STATE_DIR's journal cannot be read ({error}): it holds posts that are paid "
+                    "for and not published. Let this user read it and start again; all is kept."
+                )
+                return
             if replayed:
                 log.info("%d entries of an earlier run are sent from the journal", replayed)
         if not self._closing.is_set():

@@ -200,6 +200,12 @@ def _base_url(environ: Mapping[str, str]) -> str:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
+    if "@" in value:
+        # Not shown: what stands before the @ is a password.
+        raise SettingsError(
+            "X_API_BASE_URL holds a user name or password: must be scheme, host and port only. "
+            "Leave it unset for https://api.x.com."
+        )
     if not usable or parts.query or parts.fragment:
         raise SettingsError(
             f"X_API_BASE_URL is {value!r}: must be an http(s) address. Leave it unset for "

@@ -1,0 +1,1 @@
+"""Speed and cost, measured beside what people would use instead: `python -m bench`."""

@@ -1,0 +1,118 @@
+"""Each measurement runs, counts what it must, and writes its JSON. No figure is judged here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.__main__ import main
+from bench.cost import VOLUMES
+from bench.posts import KINDS
+from bench.results import Spread
+from bench.sink import IN_FLIGHT
+
+
+@pytest.fixture
+def measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a part with --quick; gives its section of the JSON, after a look at the table."""
+
+    def measure(*words: str) -> dict[str, Any]:
+        out = tmp_path / "bench.json"
+        assert main([*words, "--quick", "--out", str(out)]) == 0, capsys.readouterr().err
+        (section,) = json.loads(out.read_text())["sections"].values()
+        assert (
+            section["about"]["command"] == f"python -m bench {' '.join(words)} --quick --out {out}"
+        )
+        assert section["about"]["machine"]["cores"] >= 1
+        assert section["title"] in capsys.readouterr().out
+        assert all(len(row) == len(section["columns"]) for row in section["rows"])
+        return dict(section)
+
+    return measure
+
+
+def test_producer_is_measured_beside_the_seed_and_the_ceiling(measured: Any) -> None:
+    """Every way publishes all posts of its run, and the slow topic is measured too."""
+    data = measured("producer")["data"]
+    for kind in KINDS:
+        assert {len(data[kind][way]) for way in ("ours", "seed", "client", "requests")} == {1}
+        assert all(run["rate"] > 0 and run["peak"] > 10 for run in data[kind]["ours"])
+    assert data["slow_ours"]["published"] > 0
+    assert data["slow_seed"]["mb"]
+
+
+def test_memory_over_time_is_sampled(measured: Any) -> None:
+    """--minutes samples the memory of a producer that reads all the time."""
+    data = measured("producer", "--minutes", "0.05")["data"]
+    assert data["posts"] > 0
+    assert len(data["mb"]) > 5
+
+
+def test_sink_is_measured_beside_one_insert_a_message(measured: Any) -> None:
+    """Both functions answer every message at each number in flight."""
+    data = measured("sink")["data"]
+    for count in IN_FLIGHT:
+        for way in ("ours", "one insert"):
+            (run,) = data[str(count)][way]
+            assert run["rate"] > 0
+            assert run["p99"] >= run["p50"] >= 50
+    assert data["500"]["ours"][0]["group"] > 1
+    assert data["500"]["one insert"][0]["group"] == 1
+
+
+def test_end_to_end_loses_nothing(measured: Any) -> None:
+    """Both rates and the run without a rate end with every post in the table once."""
+    data = measured("end-to-end")["data"]
+    assert data["saturated"]["posts"] == 300
+    assert data["250"]["p99"]
+    assert set(data["memory_mb"]) >= {"producer", "function", "x", "pubsub", "bigquery"}
+
+
+def test_program_is_evaluated_in_processes_of_its_own(measured: Any) -> None:
+    """Time, memory and imports of evaluating infra/ are counted."""
+    data = measured("program")["data"]
+    assert data["resources"] > 10
+    assert data["imports_ms"]["pulumi"] > 0
+
+
+def test_cost_adds_up_and_names_its_sources(measured: Any) -> None:
+    """Each total is the sum of its parts, and each price has a source."""
+    data = measured("cost")["data"]
+    for name, posts in VOLUMES.items():
+        row = data[name]
+        assert row["x"] == posts * 0.005
+        assert row["total"] == pytest.approx(
+            row["x"] + row["producer"] + row["pipeline"] + row["storage"]
+        )
+    assert data["idle"]["pipeline"] == 0 < data["idle"]["dataflow"]
+    assert all(price["source"].startswith("https://") for price in data["prices"].values())
+
+
+def test_another_part_does_not_erase_the_first(tmp_path: Path) -> None:
+    """The JSON keeps what an earlier run measured."""
+    out = tmp_path / "bench.json"
+    out.write_text(json.dumps({"sections": {"sink": {"title": "kept"}}}))
+    assert main(["cost", "--out", str(out)]) == 0
+    assert set(json.loads(out.read_text())["sections"]) == {"sink", "cost"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["dataflow"], ["--pairs", "0"], ["sink", "--minutes", "1"], ["producer", "--minutes", "0"]],
+)
+def test_bad_words_get_one_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What can't be measured is refused with exit code 2 and the reason."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("bench: error: ")
+
+
+def test_ratio_is_of_pairs() -> None:
+    """The median is of the pairs' ratios, not the ratio of two medians."""
+    spread = Spread.ratio([10, 100, 9], [1, 50, 9])
+    assert (spread.median, spread.low, spread.high) == (2, 1, 10)
