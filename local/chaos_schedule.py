@@ -87,7 +87,8 @@ def _cloud(scale: float = 1.0) -> list[Fault]:
         Fault("Pub/Sub outage", "pubsub", "outage", {"seconds": 6.0 * scale}),
         Fault("Pub/Sub port lost", "pubsub", "port_loss", {"seconds": 3.0 * scale}),
         Fault("BigQuery 500", "bigquery", "status", {"status": 500, "seconds": 2.5 * scale}),
-        Fault("BigQuery 503", "bigquery", "status", {"status": 503, "seconds": 2.5 * scale}),
+        # Longer than the sink's own 4 s of trying, so that messages go back to Pub/Sub.
+        Fault("BigQuery 503", "bigquery", "status", {"status": 503, "seconds": 6.0 * scale}),
         Fault("BigQuery 429", "bigquery", "status", {"status": 429, "seconds": 2.5 * scale}),
         Fault(
             "BigQuery stores, then answers 503",

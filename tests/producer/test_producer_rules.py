@@ -124,11 +124,10 @@ def test_refused_file_is_not_tried_each_turn(
     book = RuleBook(read_rules(path), path, lambda: _client(x), changes.append)
     book.apply()
     tries: list[object] = []
-    real = rulebook.reconcile
 
     def counted(client: Stream, wanted: Sequence[Rule]) -> RulesChange:
         tries.append(wanted)
-        return real(client, wanted)
+        return reconcile(client, wanted)
 
     monkeypatch.setattr(rulebook, "reconcile", counted)
     path.write_text('[{"value": "cat ("}]')
