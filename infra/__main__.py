@@ -34,12 +34,17 @@ sink = Sink("sink", SinkArgs(settings, services, build, topic, warehouse))
 cluster = Cluster("cluster", ClusterArgs(settings, services))
 token = Credentials("credentials", CredentialsArgs(settings, services, cluster))
 image = Image("image", ImageArgs(settings, services, cluster))
-producer = Producer("producer", ProducerArgs(settings, topic, cluster, token, image))
+producer = Producer(
+    "producer", ProducerArgs(settings, services, topic, sink, cluster, token, image)
+)
 
 # Who looks after it.
 alerts = Alerts("alerts", AlertsArgs(settings, services, topic, sink, cluster))
 if settings.compliance_schedule:
-    Compliance("compliance", ComplianceArgs(settings, topic, warehouse, cluster, token, image))
+    Compliance(
+        "compliance",
+        ComplianceArgs(settings, services, topic, warehouse, cluster, token, image),
+    )
 
 if settings.dashboard:
     dashboard = Dashboard("dashboard", DashboardArgs(settings, services, warehouse, image))

@@ -49,7 +49,7 @@ class Build(pulumi.ComponentResource):
             project=settings.project,
             role="roles/logging.logWriter",
             member=account.member,
-            opts=child,
+            opts=first,
         )
         bucket = storage.Bucket(
             f"{settings.prefix}-source",
@@ -67,7 +67,7 @@ class Build(pulumi.ComponentResource):
             bucket=bucket.name,
             role="roles/storage.objectViewer",
             member=account.member,
-            opts=child,
+            opts=first,
         )
         # Cloud Functions copies the source to a bucket of its own, made at the first deploy, and
         # the build reads it there; a grant on a bucket that does not exist yet is not possible,
@@ -86,7 +86,7 @@ class Build(pulumi.ComponentResource):
                     )
                 ),
             },
-            opts=child,
+            opts=first,
         )
         images = artifactregistry.Repository(
             f"{name}-images",
@@ -107,7 +107,7 @@ class Build(pulumi.ComponentResource):
             location=settings.region,
             role="roles/artifactregistry.writer",
             member=account.member,
-            opts=child,
+            opts=first,
         )
         archive = build_archive("sink", SOURCE, SOURCE_FILES)
         code = storage.BucketObject(

@@ -1,7 +1,8 @@
 """The GKE Autopilot cluster that the producer runs on, or one that is there already.
 
-An existing cluster (config `cluster`) is only read: it must have Workload Identity and the Secret
-Manager add-on, which an Autopilot cluster of ours has. The default network is used as it is.
+An existing cluster (config `cluster`) is only read: it must have what ours has, Workload Identity,
+the Secret Manager add-on and a DNS endpoint open to external traffic, and its nodes must be allowed
+to pull the image. The default network is used as it is.
 """
 
 import json
@@ -109,7 +110,7 @@ class Cluster(pulumi.ComponentResource):
             project=settings.project,
             role="roles/container.defaultNodeServiceAccount",
             member=self.nodes.member,
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=first,
         )
         return container.Cluster(
             # No `name`: Pulumi adds a suffix, so a replacement can stand beside the old one.

@@ -15,6 +15,7 @@ from infra import credentials, pod
 from infra.cluster import Cluster
 from infra.credentials import Credentials
 from infra.image import Image
+from infra.services import Services
 from infra.settings import Settings
 from infra.topic import Topic
 from infra.warehouse import Warehouse
@@ -25,6 +26,7 @@ class ComplianceArgs:
     """`settings.compliance_schedule` is five cron fields, UTC."""
 
     settings: Settings
+    services: Services
     topic: Topic
     warehouse: Warehouse
     cluster: Cluster
@@ -100,7 +102,7 @@ class Compliance(pulumi.ComponentResource):
 
 def _grants(parent: Compliance, name: str, args: ComplianceArgs) -> list[pulumi.Resource]:
     member = pulumi.Output.concat(args.cluster.identities, "compliance")
-    child = pulumi.ResourceOptions(parent=parent)
+    child = args.services.after_apis(parent)
     return [
         # DELETE and SELECT; on a table, dataEditor is the narrowest predefined role with both.
         bigquery.IamMember(

@@ -8,7 +8,6 @@ the project. Tables and views belong to the warehouse.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pulumi
 import pulumi_docker_build as docker_build
@@ -19,7 +18,7 @@ from infra.services import Services
 from infra.settings import Settings
 from infra.warehouse import Warehouse
 
-SOURCE = Path(__file__).resolve().parents[1] / "services" / "dashboard"
+_CONTEXT = "../services/dashboard"  # relative, for the reason that infra/image.py gives
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class Dashboard(pulumi.ComponentResource):
         image = docker_build.Image(
             name,
             tags=[f"gcr.io/{settings.project}/{settings.prefix}-dashboard:latest"],
-            context={"location": str(SOURCE)},
-            dockerfile={"location": str(SOURCE / "Dockerfile")},
+            context={"location": _CONTEXT},
+            dockerfile={"location": f"{_CONTEXT}/Dockerfile"},
             platforms=[docker_build.Platform.LINUX_AMD64],
             push=True,
             # A preview needs neither Docker nor a login.
@@ -113,7 +112,7 @@ class Dashboard(pulumi.ComponentResource):
 def _grants(
     parent: Dashboard, name: str, args: DashboardArgs, account: serviceaccount.Account
 ) -> list[pulumi.Resource]:
-    child = pulumi.ResourceOptions(parent=parent)
+    child = args.services.after_apis(parent)
     return [
         # On the dataset and not on the views: a view reads its tables with the reader's rights.
         bigquery.DatasetIamMember(

@@ -15,7 +15,9 @@ from infra import credentials, pod
 from infra.cluster import Cluster
 from infra.credentials import Credentials
 from infra.image import Image
+from infra.services import Services
 from infra.settings import Settings
+from infra.sink import Sink
 from infra.topic import Topic
 
 PORT = 8080
@@ -24,10 +26,12 @@ _RULES, _STATE = "/etc/producer", "/var/lib/producer"
 
 @dataclass(frozen=True)
 class ProducerArgs:
-    """Where the producer runs, what it runs, and where it publishes."""
+    """Where the producer runs, what it runs, where it publishes, and who reads that."""
 
     settings: Settings
+    services: Services
     topic: Topic
+    sink: Sink
     cluster: Cluster
     credentials: Credentials
     image: Image
@@ -109,12 +113,14 @@ class Producer(pulumi.ComponentResource):
                     },
                 },
             },
+            # A subscription gets nothing that was published before it: a producer that starts
+            # earlier, or outlives it in a destroy, reads posts that are paid for and never rows.
             # Ready needs a first connect to X: with a wrong token `up` fails after ten minutes and
             # names the pod, instead of waiting for ever.
             opts=pulumi.ResourceOptions(
                 parent=self,
                 provider=args.cluster.provider,
-                depends_on=[*grants, args.credentials],
+                depends_on=[*grants, args.credentials, args.topic, args.sink],
                 custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m"),
             ),
         )
@@ -123,7 +129,7 @@ class Producer(pulumi.ComponentResource):
 
 def _grants(parent: Producer, name: str, args: ProducerArgs) -> list[pulumi.Resource]:
     member = pulumi.Output.concat(args.cluster.identities, "producer")
-    child = pulumi.ResourceOptions(parent=parent)
+    child = args.services.after_apis(parent)
     publish = [
         pubsub.TopicIAMMember(
             f"{name}-publishes-{key}",

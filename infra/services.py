@@ -31,7 +31,8 @@ _APIS = (
 _NOT_YET = re.compile(
     r"has not been used in project|is disabled|PERMISSION_DENIED|Permission .* denied"
     r"|does not have (permission|.* access)|[Ss]ervice account .* does not exist"
-    r"|Access to bucket .* denied|[Ii]dentity [Pp]ool does not exist",
+    r"|Access to bucket .* denied|[Ii]dentity [Pp]ool does not exist"
+    r"|metric was created recently",
 )
 _RETRY_SECONDS = 20
 _RETRIES = 15

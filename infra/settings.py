@@ -100,6 +100,14 @@ class Settings(BaseModel):
             raise ValueError(_RULES["tweets:xBearerToken"])
         return token
 
+    @field_validator("sink_memory")
+    @classmethod
+    def _one_cpu_can_have_it(cls, memory: str) -> str:
+        mebibytes = int(memory[:-2]) * (1024 if memory.endswith("Gi") else 1)
+        if not 128 <= mebibytes <= 4096:
+            raise ValueError("from 128Mi to 4Gi, which is what Cloud Run gives to one CPU")
+        return memory
+
     @field_validator("rules")
     @classmethod
     def _rules_differ(cls, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:

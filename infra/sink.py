@@ -98,7 +98,7 @@ class Sink(pulumi.ComponentResource):
                 table_id=table.table_id,
                 role="roles/bigquery.dataEditor",
                 member=account.member,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=args.services.after_apis(self),
             )
             for key, table in (
                 ("tweets", args.warehouse.tweets),
@@ -111,7 +111,7 @@ class Sink(pulumi.ComponentResource):
                 topic=args.topic.dead_letters.name,
                 role="roles/pubsub.publisher",
                 member=account.member,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=args.services.after_apis(self),
             )
         )
         return account, grants
@@ -119,12 +119,22 @@ class Sink(pulumi.ComponentResource):
     def _push(self) -> pubsub.Subscription:
         """The subscription, and the account whose token opens this function and nothing else."""
         name, args, settings = self._name, self._args, self._args.settings
-        child = pulumi.ResourceOptions(parent=self)
+        first = args.services.after_apis(self)
         account = serviceaccount.Account(
             f"{name}-push",
             account_id=f"{settings.prefix}-push",
             display_name=f"Pub/Sub push to the sink of {settings.prefix}",
-            opts=args.services.after_apis(self),
+            opts=first,
+        )
+        # Pub/Sub's own account asks for the token. Without the right to (projects from before April
+        # 2021 don't give it, cloud.google.com/pubsub/docs/authenticate-push-subscriptions) no push
+        # arrives.
+        signer = serviceaccount.IAMMember(
+            f"{name}-push-agent",
+            service_account_id=account.name,
+            role="roles/iam.serviceAccountOpenIdTokenCreator",
+            member=args.services.pubsub_agent,
+            opts=first,
         )
         # A gen 2 function is a Cloud Run service of the same name.
         invoker = cloudrunv2.ServiceIamMember(
@@ -133,7 +143,7 @@ class Sink(pulumi.ComponentResource):
             location=settings.region,
             role="roles/run.invoker",
             member=account.member,
-            opts=child,
+            opts=first,
         )
         url = self.function.service_config.apply(lambda config: (config and config.uri) or "")
         subscription = pubsub.Subscription(
@@ -153,7 +163,7 @@ class Sink(pulumi.ComponentResource):
                 "max_delivery_attempts": settings.max_delivery_attempts,
             },
             labels=settings.labels,
-            opts=args.services.after_apis(self, depends_on=[invoker]),
+            opts=args.services.after_apis(self, depends_on=[invoker, signer]),
         )
         # Pub/Sub acknowledges a message here after it has dead-lettered it.
         pubsub.SubscriptionIAMMember(
@@ -161,7 +171,7 @@ class Sink(pulumi.ComponentResource):
             subscription=subscription.name,
             role="roles/pubsub.subscriber",
             member=args.services.pubsub_agent,
-            opts=child,
+            opts=first,
         )
         return subscription
 

@@ -67,7 +67,7 @@ class Topic(pulumi.ComponentResource):
             topic=self.dead_letters.name,
             role="roles/pubsub.publisher",
             member=args.services.pubsub_agent,
-            opts=child,
+            opts=first,
         )
         # A topic keeps nothing by itself: dead letters published before this exists are gone.
         self.dead_letter_reader = pubsub.Subscription(

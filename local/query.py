@@ -35,6 +35,9 @@ def main(argv: list[str] | None = None, environ: Mapping[str, str] = os.environ)
     parser.add_argument("--project", default=str(DEMO["gcp:project"]), help="default %(default)s")
     parser.add_argument("--limit", type=int, default=100, help="rows to print (%(default)s)")
     options = parser.parse_args(argv)
+    if not options.sql.strip():
+        print('query: the query is empty: give one such as "SELECT 1"', file=sys.stderr)
+        return 2
     address = environ.get(VARIABLE) or (RUNNING.read_text() if RUNNING.exists() else "")
     if not address:
         print(
@@ -54,7 +57,10 @@ def main(argv: list[str] | None = None, environ: Mapping[str, str] = os.environ)
         )
         rows = job.result(retry=retry, job_retry=None, timeout=SECONDS, max_results=options.limit)
     except GoogleAPICallError as error:
-        print(f"query: {error.message}", file=sys.stderr)
+        # The message repeats itself, with the job's id and place, over several lines.
+        said = error.errors[0].get("message") if error.errors else None
+        first = (said or error.message or type(error).__name__).splitlines()[0]
+        print(f"query: {first}", file=sys.stderr)
         return 2
     except (RetryError, OSError) as error:
         print(

@@ -9,10 +9,12 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from local.program import ROOT, Program
+from local import recorder
+from local.program import ROOT, Program, evaluate
+from tests.infra.environments import ENVIRONMENTS
 
-CONTEXT = ROOT / "services" / "producer"
-DOCKERFILE = (CONTEXT / "Dockerfile").read_text("utf-8")
+INFRA = ROOT / "infra"  # where Pulumi runs the program
+IMAGES = [ROOT / "services" / name for name in ("producer", "dashboard")]
 KUBERNETES = "1.33"  # GKE's regular channel in 2026
 
 
@@ -98,19 +100,30 @@ def test_image_is_built_on_up_only(dev: Program) -> None:
     assert image.inputs["buildOnPreview"] is False
     assert image.inputs["push"] is True
     assert image.inputs["tags"] == ["gcr.io/my-project/tweets-dev:latest"]
-    assert Path(image.inputs["context"]["location"]) == CONTEXT
-    assert Path(image.inputs["dockerfile"]["location"]).is_file()
     deployment = dev.one("apps/v1:Deployment").inputs["spec"]["template"]["spec"]
     assert re.fullmatch(
         r"gcr\.io/my-project/tweets-dev@sha256:[0-9a-f]{64}", deployment["containers"][0]["image"]
     )
 
 
-def test_dockerfile_passes_the_linter() -> None:
+def test_images_are_built_alike_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contexts are relative to infra/: another checkout's path would rebuild and restart."""
+    monkeypatch.setattr(recorder, "_make_absolute", lambda image: None)
+    found = set()
+    for image in evaluate("prod", ENVIRONMENTS["prod"]).of_type("docker-build:index:Image"):
+        context = image.inputs["context"]["location"]
+        assert not Path(context).is_absolute()
+        assert image.inputs["dockerfile"]["location"] == f"{context}/Dockerfile"
+        found.add((INFRA / context).resolve())
+    assert found == set(IMAGES)
+
+
+@pytest.mark.parametrize("context", IMAGES, ids=lambda path: path.name)
+def test_dockerfile_passes_the_linter(context: Path) -> None:
     """Hadolint finds nothing to say about the Dockerfile."""
     hadolint = Path(sys.executable).with_name("hadolint")
     found = subprocess.run(
-        [hadolint, "--no-color", CONTEXT / "Dockerfile"],
+        [hadolint, "--no-color", context / "Dockerfile"],
         capture_output=True,
         text=True,
         check=False,
@@ -118,24 +131,27 @@ def test_dockerfile_passes_the_linter() -> None:
     assert (found.returncode, found.stdout) == (0, "")
 
 
-def test_image_holds_only_what_it_needs() -> None:
+@pytest.mark.parametrize("context", IMAGES, ids=lambda path: path.name)
+def test_image_holds_only_what_it_needs(context: Path) -> None:
     """Two stages, a numbered user without rights, hashed pins, and an allow-list of files."""
-    assert len(re.findall(r"^FROM ", DOCKERFILE, re.MULTILINE)) == 2
-    assert re.search(r"^USER 65532:65532$", DOCKERFILE, re.MULTILINE)
-    assert re.search(r"^ARG PYTHON=python:\d+\.\d+-slim-\w+$", DOCKERFILE, re.MULTILINE)
-    assert "--require-hashes" in DOCKERFILE
-    assert "--hash=sha256:" in (CONTEXT / "requirements.txt").read_text("utf-8")
-    ignored = (CONTEXT / ".dockerignore").read_text("utf-8").splitlines()
+    dockerfile = (context / "Dockerfile").read_text("utf-8")
+    assert len(re.findall(r"^FROM ", dockerfile, re.MULTILINE)) == 2
+    assert re.search(r"^USER 65532:65532$", dockerfile, re.MULTILINE)
+    assert re.search(r"^ARG PYTHON=python:\d+\.\d+-slim-\w+$", dockerfile, re.MULTILINE)
+    assert "--require-hashes" in dockerfile
+    assert "--hash=sha256:" in (context / "requirements.txt").read_text("utf-8")
+    ignored = (context / ".dockerignore").read_text("utf-8").splitlines()
     assert ignored[[line.startswith("#") for line in ignored].index(False)] == "*"
-    copied = set(re.findall(r"^COPY (?!--from)(\S+)", DOCKERFILE, re.MULTILINE))
+    copied = set(re.findall(r"^COPY (?!--from)(\S+)", dockerfile, re.MULTILINE))
     allowed = {line[1:] for line in ignored if line.startswith("!")}
     assert copied == allowed
     for name in copied:
-        assert (CONTEXT / name).exists(), name
+        assert list(context.glob(name)), name
 
 
 def test_pod_user_is_the_images_user(program: Program) -> None:
     """The pod's user is the one that the Dockerfile ends with."""
-    user = int(re.findall(r"^USER (\d+):", DOCKERFILE, re.MULTILINE)[-1])
+    dockerfile = (IMAGES[0] / "Dockerfile").read_text("utf-8")
+    user = int(re.findall(r"^USER (\d+):", dockerfile, re.MULTILINE)[-1])
     for pod in pods(program):
         assert pod["securityContext"]["runAsUser"] == user

@@ -65,8 +65,8 @@ def test_each_subscription_is_dead_lettered_or_reads_dead_letters(program: Progr
         assert subscription.inputs["messageRetentionDuration"] == "604800s"
 
 
-def test_pub_sub_may_dead_letter(program: Program) -> None:
-    """Pub/Sub's own account publishes to the dead letters and acknowledges on the subscription."""
+def test_pub_sub_may_dead_letter_and_sign_its_push(program: Program) -> None:
+    """Pub/Sub's account publishes dead letters, acknowledges, and gets the push account's token."""
     agent = program.one("projects/serviceIdentity:ServiceIdentity").outputs["member"]
     given = {
         (grant.type.rpartition(":")[2], grant.inputs["role"])
@@ -76,7 +76,20 @@ def test_pub_sub_may_dead_letter(program: Program) -> None:
     assert given == {
         ("TopicIAMMember", "roles/pubsub.publisher"),
         ("SubscriptionIAMMember", "roles/pubsub.subscriber"),
+        ("IAMMember", "roles/iam.serviceAccountOpenIdTokenCreator"),
     }
+    signer = program.one("serviceaccount/iAMMember:IAMMember", "sink-push-agent")
+    subscription = program.one("pubsub/subscription:Subscription", "sink")
+    account = program.one("serviceaccount/account:Account", "sink-push")
+    assert signer.inputs["serviceAccountId"] == account.outputs["name"]
+    assert signer.urn in subscription.options.depends_on
+
+
+def test_nothing_is_read_from_x_before_it_can_become_a_row(program: Program) -> None:
+    """The producer starts after the subscriptions and stops before they go, so no post is lost."""
+    waits_for = program.one("apps/v1:Deployment", "producer").options.depends_on
+    for subscription in program.of_type("pubsub/subscription:Subscription"):
+        assert subscription.urn in waits_for, subscription.name
 
 
 def test_push_carries_the_token_of_an_account_that_opens_only_the_function(
@@ -286,6 +299,22 @@ def test_everything_waits_for_its_api(program: Program) -> None:
     for resource in program.resources:
         if resource.type.startswith("gcp:") and resource.type != "gcp:projects/service:Service":
             assert waits(resource), resource.name
+
+
+def test_grants_are_retried_while_their_member_spreads(program: Program) -> None:
+    """A grant to an account or identity pool of a moment ago is tried again, not failed."""
+    for grant in grants(program):
+        assert grant.options.error_hooks == ("services-not-yet",), grant.name
+
+
+def test_board_states_no_position_that_google_leaves_out(program: Program) -> None:
+    """A second `up` has no change to make: a tile at 0 says nothing of it, as Google answers."""
+    board = json.loads(program.one("monitoring/dashboard:Dashboard").inputs["dashboardJson"])
+    tiles = board["mosaicLayout"]["tiles"]
+    assert all(tile.get("xPos", 1) and tile.get("yPos", 1) for tile in tiles)
+    places = {(tile.get("xPos", 0), tile.get("yPos", 0)) for tile in tiles}
+    assert len(places) == len(tiles)
+    assert (0, 0) in places
 
 
 def test_function_retries_while_its_grants_spread(program: Program) -> None:

@@ -4,8 +4,10 @@ import asyncio
 
 import pulumi
 import pytest
+import yaml
 
 from infra import services
+from local.program import ROOT
 
 # As Google words them (terraform-provider-google #20571 and Google's troubleshooting pages).
 NOT_YET = [
@@ -16,6 +18,9 @@ NOT_YET = [
     "googleapi: Error 400: Service account a@b.iam.gserviceaccount.com does not exist.",
     "Error 403: Permission 'artifactregistry.repositories.uploadArtifacts' denied on resource",
     "googleapi: Error 400: Identity Pool does not exist (my-project.svc.id.goog).",
+    "Error creating AlertPolicy: googleapi: Error 404: Cannot find metric(s) that match type = "
+    '"run.googleapis.com/request_count". If a metric was created recently, it could take up to 10 '
+    "minutes to become available. Please try again soon.",
     "a@b.iam.gserviceaccount.com does not have storage.objects.get access to the object",
 ]
 FINAL = [
@@ -67,3 +72,12 @@ async def test_waiting_ends(slept: list[float]) -> None:
         tries += 1
     assert sum(slept) == 300
     assert tries == 15
+
+
+def test_engine_is_one_that_retries() -> None:
+    """The CLI that Pulumi.yaml asks for is the one that CI runs and the SDK that is pinned."""
+    required = yaml.safe_load((ROOT / "Pulumi.yaml").read_text("utf-8"))["requiredPulumiVersion"]
+    action = (ROOT / ".github" / "actions" / "pulumi" / "action.yml").read_text("utf-8")
+    version = required.removeprefix(">=")
+    assert f"pulumi-version: {version}\n" in action
+    assert f"\npulumi=={version} " in (ROOT / "requirements" / "dev.txt").read_text("utf-8")

@@ -20,6 +20,8 @@ WRONG = [
     ("image", "gcr.io/p/tweets", "'gcr.io/p/tweets'", "tag or digest"),
     ("cluster", "projects/p/clusters/c", "projects/p", "without its path"),
     ("sinkMemory", "512", "'512'", "512Mi"),
+    ("sinkMemory", "8Gi", "'8Gi'", "from 128Mi to 4Gi"),
+    ("sinkMemory", "64Mi", "'64Mi'", "from 128Mi to 4Gi"),
     ("sinkConcurrency", 1001, "'1001'", "less than or equal to 1000"),
     ("sinkMaxInstances", 0, "'0'", "greater than or equal to 1"),
     ("alertEmail", "me", "'me'", "e-mail"),
