@@ -60,8 +60,12 @@ def test_each_post_once_though_the_function_is_killed(
         environment = {"BIGQUERY_EMULATOR_HOST": stack.bigquery_url}
         assert query(["SELECT COUNT(*) AS posts FROM tweet_data.tweets_latest"], environment) == 0
         assert "2000" in capsys.readouterr().out
+        capsys.readouterr()
         assert query(["SELECT nonsense"], environment) == 2
-        assert "Traceback" not in capsys.readouterr().err
+        assert query([" "], environment) == 2
+        wrong, empty = capsys.readouterr().err.splitlines()
+        assert "nonsense" in wrong
+        assert "empty" in empty
     assert query(["SELECT 1"], environment) == 2
     assert "is the demo running?" in capsys.readouterr().err
     assert query(["SELECT 1"], {"BIGQUERY_EMULATOR_HOST": "localhost"}) == 2

@@ -215,8 +215,12 @@ class Journal:
 
     def _retire(self, segment: Segment | OldSegment) -> None:
         # Closed: Pub/Sub confirmed in the very moment of the exit; the file must go all the same.
-        reusable = isinstance(segment, Segment) and not segment.closed
-        if reusable and self._spare is None and segment.size == SEGMENT_BYTES:
+        if (
+            isinstance(segment, Segment)
+            and not segment.closed
+            and self._spare is None
+            and segment.size == SEGMENT_BYTES
+        ):
             segment.empty()
             self._spare = segment
         else:

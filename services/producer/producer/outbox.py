@@ -52,8 +52,8 @@ class Outbox:
             self._journal = Journal(directory)
         except (OSError, ValueError) as error:
             raise StateError(
-                f"STATE_DIR's journal ({directory}) cannot be used: {error}. It holds posts not yet "
-                "published: let this user read and write it, and move away what is not the "
+                f"STATE_DIR's journal ({directory}) cannot be used: {error}. It holds posts "
+                "not yet published: let this user read and write it, and move away what is not the "
                 "producer's."
             ) from None
         bounds: dict[str, Any] = {
