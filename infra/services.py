@@ -5,8 +5,8 @@ where nothing was ever enabled, `cloudresourcemanager` must be on before the fir
 enabling APIs goes through it; the README's first step does that.
 """
 
-import asyncio
 import re
+from asyncio import sleep
 
 import pulumi
 from pulumi_gcp import organizations, projects
@@ -97,5 +97,5 @@ async def _retry_not_yet(args: pulumi.ErrorHookArgs) -> bool:
     """Try again when the newest error only says that something new has not spread yet."""
     if len(args.errors) > _RETRIES or not _NOT_YET.search(args.errors[0]):
         return False
-    await asyncio.sleep(_RETRY_SECONDS)
+    await sleep(_RETRY_SECONDS)
     return True

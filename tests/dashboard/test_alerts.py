@@ -150,8 +150,8 @@ def test_board_has_one_chart_a_tile_and_none_overlaps(program: Program) -> None:
     cells = [
         (x, y)
         for tile in layout["tiles"]
-        for x in range(tile["xPos"], tile["xPos"] + tile["width"])
-        for y in range(tile["yPos"], tile["yPos"] + tile["height"])
+        for x in range(tile.get("xPos", 0), tile.get("xPos", 0) + tile["width"])
+        for y in range(tile.get("yPos", 0), tile.get("yPos", 0) + tile["height"])
     ]
     assert len(cells) == len(set(cells))
     assert max(x for x, _ in cells) < layout["columns"] == 48

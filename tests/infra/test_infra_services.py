@@ -1,7 +1,5 @@
 """A fresh Google Cloud project: what is retried, how long, and what is not."""
 
-import asyncio
-
 import pulumi
 import pytest
 import yaml
@@ -45,7 +43,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(asyncio, "sleep", sleep)
+    monkeypatch.setattr(services, "sleep", sleep)
     return waits
 
 

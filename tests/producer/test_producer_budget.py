@@ -73,7 +73,7 @@ def test_other_apps_count() -> None:
 
 
 def test_margin_for_what_is_on_the_wire() -> None:
-    """At speed it stops a little early, by 1 % at most, and does not flap when that is gone."""
+    """At speed it stops two seconds of posts early, a fifth of the budget at most, and stays so."""
     budget = Budget(10_000, None)
     for _ in range(9_900):
         budget.count()
@@ -126,7 +126,7 @@ def test_the_margin_holds_until_the_pause(state: StateDir) -> None:
     budget.reading(Usage(9_800, 1))
     budget.tick()
     assert not any(budget.count() for _ in range(90))
-    budget.tick()  # 90 a turn: it leaves at 9,910
+    budget.tick()  # 90 a turn: it leaves 180 early
     while not budget.count():
         pass
     assert budget.used < 10_000

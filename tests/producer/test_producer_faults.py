@@ -192,7 +192,7 @@ def test_budget_pauses_and_survives_restart(here: RunHere, make_x: MakeX, topic:
     """The budget disconnects before it is passed, stays live and ready, warns first, and a restart
     stays paused without a connect.
     """
-    x = make_x(rate=1500, usage=100)
+    x = make_x(rate=250, usage=100)  # X's cap
     first = here(x, POST_BUDGET="1000")
     wait_for(lambda: first.get("/readyz") == (200, "paused_budget\n"), what="paused")
     assert first.get("/healthz")[0] == 200

@@ -30,6 +30,8 @@ WARN_AT = 0.8
 _FILE = "budget.json"
 _FIELDS = "cap_reset_day,project_cap,project_usage"
 _STALE = 86_400.0
+# What X sends while we disconnect is charged too: about half a second of it, four times over.
+_LEAVING_SECONDS = 2
 
 
 class UsageError(ValueError):
@@ -105,20 +107,28 @@ class Budget:
         self._x_posts: int = kept.get("x_posts", 0)
         self._x_before: int = kept.get("x_before", 0)
         self._period_start: float = kept.get("period_start", 0.0)
+        # The limit at which this period's pause began, 0 without one: only a new period or a
+        # larger limit ends it. Else the rate, nothing while paused, would free the margin again.
+        self._held_at: int = kept.get("held_at", 0)
+        self._margin: int = kept.get("margin", 0)
         self._saved = kept
-        self._last_used = self.used
-        self._pause_at = float("inf")
-        self._aim(0)
+        self._read = self._last_read = 0
 
     def count(self) -> bool:
         """Count one post read; return whether it is time to disconnect."""
         self.used += 1
-        return self.used >= self._pause_at
+        self._read += 1
+        if not self.limit or self.used < self.limit - self._margin:
+            return False
+        self._held_at = self.limit
+        return True
 
     @property
     def spent(self) -> bool:
         """Whether another post, or those already on the wire, could pass the budget."""
-        return self.used >= self._pause_at
+        if not self.limit:
+            return False
+        return self._held_at >= self.limit or self.used >= self.limit - self._margin
 
     def reading(self, usage: Usage) -> None:
         """Take X's number."""
@@ -141,9 +151,8 @@ class Budget:
         """Do what is due about each second; return whether a new period has just begun."""
         with self._lock:
             began = self._roll()
-            rate = max(0, self.used - self._last_used)
-            self._last_used = self.used
-            self._aim(rate)
+            rate, self._last_read = self._read - self._last_read, self._read
+            self._margin = min(rate * _LEAVING_SECONDS, self.limit // 5)
         self.save()
         return began
 
@@ -171,6 +180,8 @@ class Budget:
             "x_before": self._x_before,
             "warned": self.warned,
             "paused": self.paused,
+            "held_at": self._held_at,
+            "margin": self._margin,
         }
         if current == self._saved:
             return
@@ -190,17 +201,8 @@ class Budget:
         if now < self.period_end:
             return False
         self._x_before = self._x_posts
-        self._x_posts = self.used = self._last_used = 0
+        self._x_posts = self.used = self._held_at = 0
         self._period_start = now
         self.period_end = next_reset(now, self.reset_day)
         self.warned = False
         return True
-
-    def _aim(self, rate: int) -> None:
-        if self.limit:
-            # What X has sent while we disconnect is charged too: some 0.5 s of it, at most 1 %.
-            # A pause ends when a whole 1 % is free, not when the rate has fallen to nothing: else
-            # a turn of the clock between disconnect and pause would connect again, margin spent.
-            margin = self.limit // 100
-            leaving = self.paused or self.spent
-            self._pause_at = self.limit - (margin if leaving else min(rate, margin))
