@@ -183,7 +183,10 @@ class Reader:
             wait = self._backoff.unreachable()
             self._coverage.ended("unreachable")
             log.warning(
-                "X cannot be reached for the rules: %s. Again in %.1f s", words(error), wait
+                "X cannot be reached at %s (X_API_BASE_URL): %s. Again in %.1f s",
+                self._settings.api_base_url,
+                words(error),
+                wait,
             )
             self._wait(wait)
         else:

@@ -113,5 +113,7 @@ class RuleBook:
 
 
 def words(error: Exception) -> str:
-    """Return an error of X or of the network in one line."""
+    """Return an error of X or of the network in one line; of a chain of causes the first one."""
+    if isinstance(error, requests.ConnectionError) and error.args:
+        error = getattr(error.args[0], "reason", None) or error
     return " ".join(str(error).split())[:500] or type(error).__name__
