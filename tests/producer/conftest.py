@@ -31,9 +31,13 @@ from tests.producer.parts import RULES, TOKEN, Here, Producer, Topic, free_port
 def pubsub() -> Iterator[PubSubServer]:
     """One embedded Pub/Sub server."""
     with PubSubServer() as server:
-        os.environ["PUBSUB_EMULATOR_HOST"] = server.address
         yield server
-        del os.environ["PUBSUB_EMULATOR_HOST"]
+
+
+@pytest.fixture(autouse=True)
+def emulator(pubsub: PubSubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test's clients go to this folder's server; tests of other folders have their own."""
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub.address)
 
 
 @pytest.fixture

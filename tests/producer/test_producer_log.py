@@ -25,14 +25,13 @@ def written() -> Iterator[io.StringIO]:
     root.handlers[:], root.level = handlers, level
 
 
-def test_entries_are_cloud_logging_json(
-    written: io.StringIO, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_entries_are_cloud_logging_json(written: io.StringIO) -> None:
     """Each entry is one line of JSON with severity, message and labels, exceptions too."""
     root = logging.getLogger()
     # What pytest captures goes between its workers as UTF-8, which the lone surrogate is not.
-    ours = [handler for handler in root.handlers if getattr(handler, "stream", None) is written]
-    monkeypatch.setattr(root, "handlers", ours)
+    root.handlers[:] = [
+        handler for handler in root.handlers if getattr(handler, "stream", None) is written
+    ]
     logging.getLogger("producer.test").warning("두 줄\nof %s \ud800", "text",
                                                extra={"labels": {"kind": "a", "n": 1}})  # fmt: skip
     try:

@@ -43,9 +43,14 @@ def warehouse() -> Iterator[BigQueryServer]:
 @pytest.fixture(scope="session")
 def pubsub() -> Iterator[PubSubServer]:
     """One Pub/Sub stand-in with the dead-letter topic and its reader."""
-    with pytest.MonkeyPatch.context() as patch, PubSubServer() as server:
-        patch.setenv("PUBSUB_EMULATOR_HOST", server.address)
+    with PubSubServer() as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def emulator(pubsub: PubSubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test's clients go to this folder's server; tests of other folders have their own."""
+    monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub.address)
 
 
 @pytest.fixture
