@@ -27,16 +27,9 @@ from producer.state import StateDir
 from tests.producer.parts import RULES, TOKEN, Here, Producer, Topic, free_port
 
 
-@pytest.fixture(scope="session")
-def pubsub() -> Iterator[PubSubServer]:
-    """One embedded Pub/Sub server."""
-    with PubSubServer() as server:
-        yield server
-
-
 @pytest.fixture(autouse=True)
 def emulator(pubsub: PubSubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test's clients go to this folder's server; tests of other folders have their own."""
+    """Clients of each test here go to the stand-in."""
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub.address)
 
 

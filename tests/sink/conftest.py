@@ -40,16 +40,9 @@ def warehouse() -> Iterator[BigQueryServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def pubsub() -> Iterator[PubSubServer]:
-    """One Pub/Sub stand-in with the dead-letter topic and its reader."""
-    with PubSubServer() as server:
-        yield server
-
-
 @pytest.fixture(autouse=True)
 def emulator(pubsub: PubSubServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test's clients go to this folder's server; tests of other folders have their own."""
+    """Clients of each test here go to the stand-in."""
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub.address)
 
 
