@@ -7,47 +7,45 @@ next. Each component is explained in its own file; the configuration in settings
 import pulumi
 
 from infra.alerts import Alerts, AlertsArgs
+from infra.apis import Apis
 from infra.build import Build, BuildArgs
 from infra.cluster import Cluster, ClusterArgs
 from infra.compliance import Compliance, ComplianceArgs
-from infra.credentials import Credentials, CredentialsArgs
 from infra.dashboard import Dashboard, DashboardArgs
 from infra.image import Image, ImageArgs
 from infra.outputs import outputs
 from infra.producer import Producer, ProducerArgs
-from infra.services import Services
 from infra.settings import Settings
 from infra.sink import Sink, SinkArgs
 from infra.topic import Topic, TopicArgs
 from infra.warehouse import Warehouse, WarehouseArgs
+from infra.x_token import Token, TokenArgs
 
 settings = Settings.load()
-services = Services("services", settings.project)
+apis = Apis("apis", settings.project)
 
 # Where posts go ...
-topic = Topic("topic", TopicArgs(settings, services))
-warehouse = Warehouse("warehouse", WarehouseArgs(settings, services))
-build = Build("build", BuildArgs(settings, services))
-sink = Sink("sink", SinkArgs(settings, services, build, topic, warehouse))
+topic = Topic("topic", TopicArgs(settings, apis))
+warehouse = Warehouse("warehouse", WarehouseArgs(settings, apis))
+build = Build("build", BuildArgs(settings, apis))
+sink = Sink("sink", SinkArgs(settings, apis, build, topic, warehouse))
 
 # ... and where they come from.
-cluster = Cluster("cluster", ClusterArgs(settings, services))
-token = Credentials("credentials", CredentialsArgs(settings, services, cluster))
-image = Image("image", ImageArgs(settings, services, cluster))
-producer = Producer(
-    "producer", ProducerArgs(settings, services, topic, sink, cluster, token, image)
-)
+cluster = Cluster("cluster", ClusterArgs(settings, apis))
+token = Token("token", TokenArgs(settings, apis, cluster))
+image = Image("image", ImageArgs(settings, apis, cluster))
+producer = Producer("producer", ProducerArgs(settings, apis, topic, sink, cluster, token, image))
 
 # Who looks after it.
-alerts = Alerts("alerts", AlertsArgs(settings, services, topic, sink, cluster))
+alerts = Alerts("alerts", AlertsArgs(settings, apis, topic, sink, cluster))
 if settings.compliance_schedule:
     Compliance(
         "compliance",
-        ComplianceArgs(settings, services, topic, warehouse, cluster, token, image),
+        ComplianceArgs(settings, apis, topic, warehouse, cluster, token, image),
     )
 
 if settings.dashboard:
-    dashboard = Dashboard("dashboard", DashboardArgs(settings, services, warehouse, image))
+    dashboard = Dashboard("dashboard", DashboardArgs(settings, apis, warehouse, image))
     pulumi.export("dashboardCommand", dashboard.open_command)
 
 for name, value in outputs(settings, topic, sink, cluster, image).items():

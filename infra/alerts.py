@@ -13,9 +13,9 @@ import pulumi_kubernetes as kubernetes
 from pulumi_gcp import monitoring
 
 from infra import board, runbook
+from infra.apis import Apis
 from infra.cluster import Cluster
 from infra.producer import PORT
-from infra.services import Services
 from infra.settings import Settings
 from infra.sink import Sink
 from infra.topic import Topic
@@ -32,7 +32,7 @@ class AlertsArgs:
     """What is watched: the producer's namespace, the sink with its subscription, dead letters."""
 
     settings: Settings
-    services: Services
+    apis: Apis
     topic: Topic
     sink: Sink
     cluster: Cluster
@@ -61,7 +61,7 @@ class Alerts(pulumi.ComponentResource):
                 user_labels=settings.labels,
                 # A channel that a person has added to a policy of theirs must not block a destroy.
                 force_delete=True,
-                opts=args.services.after_apis(self),
+                opts=args.apis.after_apis(self),
             )
         kubernetes.apiextensions.CustomResource(
             f"{name}-scrape",
@@ -93,7 +93,7 @@ class Alerts(pulumi.ComponentResource):
                     args.sink.function.name,
                 )
             ),
-            opts=args.services.after_apis(self),
+            opts=args.apis.after_apis(self),
         )
         self.register_outputs({"board": self.board.id})
 
@@ -219,7 +219,7 @@ class Alerts(pulumi.ComponentResource):
             alert_strategy={"auto_close": "86400s"},
             notification_channels=[self.channel.name] if self.channel else [],
             user_labels={**settings.labels, "alert": key},
-            opts=self._args.services.after_apis(self),
+            opts=self._args.apis.after_apis(self),
         )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pulumi
 from pulumi_gcp import artifactregistry, cloudfunctionsv2, projects, serviceaccount, storage
 
+from infra.apis import Apis
 from infra.archive import build_archive
-from infra.services import Services
 from infra.settings import Settings
 
 SOURCE = Path(__file__).resolve().parents[1] / "services" / "sink_function"
@@ -23,7 +23,7 @@ class BuildArgs:
     """What the build is made from."""
 
     settings: Settings
-    services: Services
+    apis: Apis
 
 
 class Build(pulumi.ComponentResource):
@@ -36,7 +36,7 @@ class Build(pulumi.ComponentResource):
     ) -> None:
         super().__init__("tweets:index:Build", name, None, opts)
         settings = args.settings
-        child, first = pulumi.ResourceOptions(parent=self), args.services.after_apis(self)
+        child, first = pulumi.ResourceOptions(parent=self), args.apis.after_apis(self)
         account = serviceaccount.Account(
             name,
             account_id=f"{settings.prefix}-build",
@@ -79,7 +79,7 @@ class Build(pulumi.ComponentResource):
             member=account.member,
             condition={
                 "title": "function-sources-only",
-                "expression": args.services.project_number.apply(
+                "expression": args.apis.project_number.apply(
                     lambda number: (
                         'resource.name.startsWith("projects/_/buckets/'
                         f'gcf-v2-sources-{number}-{settings.region}")'

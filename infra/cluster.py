@@ -12,7 +12,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi_gcp import container, projects, serviceaccount
 
-from infra.services import Services
+from infra.apis import Apis
 from infra.settings import Settings
 
 
@@ -21,7 +21,7 @@ class ClusterArgs:
     """`settings.cluster` is the name of a cluster in the region, or empty to have one made."""
 
     settings: Settings
-    services: Services
+    apis: Apis
 
 
 class Cluster(pulumi.ComponentResource):
@@ -86,7 +86,7 @@ class Cluster(pulumi.ComponentResource):
         )
         # Workload identity with no key and no Google account between: a grant names the pod's own.
         # The pool comes with the project's first cluster: a grant before that is refused.
-        self.identities = pulumi.Output.all(args.services.project_number, identity).apply(
+        self.identities = pulumi.Output.all(args.apis.project_number, identity).apply(
             lambda known: (
                 f"principal://iam.googleapis.com/projects/{known[0]}/locations/global/"
                 f"workloadIdentityPools/{settings.project}.svc.id.goog"
@@ -97,7 +97,7 @@ class Cluster(pulumi.ComponentResource):
 
     def _autopilot(self, name: str, args: ClusterArgs) -> container.Cluster:
         settings = args.settings
-        first = args.services.after_apis(self)
+        first = args.apis.after_apis(self)
         self.nodes = serviceaccount.Account(
             f"{name}-nodes",
             account_id=f"{settings.prefix}-nodes",
@@ -134,7 +134,7 @@ class Cluster(pulumi.ComponentResource):
             },
             deletion_protection=settings.protect,
             resource_labels=settings.labels,
-            opts=args.services.after_apis(self, protect=settings.protect, depends_on=[grant]),
+            opts=args.apis.after_apis(self, protect=settings.protect, depends_on=[grant]),
         )
 
 

@@ -11,14 +11,14 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi_gcp import bigquery, projects, pubsub, secretmanager
 
-from infra import credentials, pod
+from infra import pod, x_token
+from infra.apis import Apis
 from infra.cluster import Cluster
-from infra.credentials import Credentials
 from infra.image import Image
-from infra.services import Services
 from infra.settings import Settings
 from infra.topic import Topic
 from infra.warehouse import Warehouse
+from infra.x_token import Token
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class ComplianceArgs:
     """`settings.compliance_schedule` is five cron fields, UTC."""
 
     settings: Settings
-    services: Services
+    apis: Apis
     topic: Topic
     warehouse: Warehouse
     cluster: Cluster
-    credentials: Credentials
+    token: Token
     image: Image
 
 
@@ -94,7 +94,7 @@ class Compliance(pulumi.ComponentResource):
                 },
             },
             opts=pulumi.ResourceOptions(
-                parent=self, provider=args.cluster.provider, depends_on=[*grants, args.credentials]
+                parent=self, provider=args.cluster.provider, depends_on=[*grants, args.token]
             ),
         )
         self.register_outputs({"job": self.job.metadata.name})
@@ -102,7 +102,7 @@ class Compliance(pulumi.ComponentResource):
 
 def _grants(parent: Compliance, name: str, args: ComplianceArgs) -> list[pulumi.Resource]:
     member = pulumi.Output.concat(args.cluster.identities, "compliance")
-    child = args.services.after_apis(parent)
+    child = args.apis.after_apis(parent)
     return [
         # DELETE and SELECT; on a table, dataEditor is the narrowest predefined role with both.
         bigquery.IamMember(
@@ -138,7 +138,7 @@ def _grants(parent: Compliance, name: str, args: ComplianceArgs) -> list[pulumi.
         ),
         secretmanager.SecretIamMember(
             f"{name}-reads-token",
-            secret_id=args.credentials.secret.secret_id,
+            secret_id=args.token.secret.secret_id,
             role="roles/secretmanager.secretAccessor",
             member=member,
             opts=child,
@@ -158,7 +158,7 @@ def _container(args: ComplianceArgs) -> kubernetes.core.v1.ContainerArgsDict:
             DATASET=pulumi.Output.concat(
                 args.settings.project, ".", args.warehouse.dataset.dataset_id
             ),
-            X_BEARER_TOKEN_FILE=credentials.PATH,
+            X_BEARER_TOKEN_FILE=x_token.PATH,
             X_API_BASE_URL="https://api.x.com",
             LOG_LEVEL="INFO",
         ),

@@ -13,8 +13,8 @@ import pulumi
 import pulumi_docker_build as docker_build
 from pulumi_gcp import bigquery, cloudrunv2, projects, serviceaccount
 
+from infra.apis import Apis
 from infra.image import Image
-from infra.services import Services
 from infra.settings import Settings
 from infra.warehouse import Warehouse
 
@@ -26,7 +26,7 @@ class DashboardArgs:
     """What the page reads; the producer's image brings the registry that this one goes to too."""
 
     settings: Settings
-    services: Services
+    apis: Apis
     warehouse: Warehouse
     image: Image
 
@@ -47,7 +47,7 @@ class Dashboard(pulumi.ComponentResource):
             name,
             account_id=f"{settings.prefix}-page",
             display_name=f"Dashboard of {settings.prefix}",
-            opts=args.services.after_apis(self),
+            opts=args.apis.after_apis(self),
         )
         grants = _grants(self, name, args, account)
         image = docker_build.Image(
@@ -99,7 +99,7 @@ class Dashboard(pulumi.ComponentResource):
             labels=settings.labels,
             # It holds no data: it never blocks a destroy.
             deletion_protection=False,
-            opts=args.services.after_apis(self, depends_on=grants),
+            opts=args.apis.after_apis(self, depends_on=grants),
         )
         self.open_command = pulumi.Output.concat(
             "gcloud run services proxy ",
@@ -112,7 +112,7 @@ class Dashboard(pulumi.ComponentResource):
 def _grants(
     parent: Dashboard, name: str, args: DashboardArgs, account: serviceaccount.Account
 ) -> list[pulumi.Resource]:
-    child = args.services.after_apis(parent)
+    child = args.apis.after_apis(parent)
     return [
         # On the dataset and not on the views: a view reads its tables with the reader's rights.
         bigquery.DatasetIamMember(

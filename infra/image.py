@@ -10,8 +10,8 @@ import pulumi
 import pulumi_docker_build as docker_build
 from pulumi_gcp import artifactregistry
 
+from infra.apis import Apis
 from infra.cluster import Cluster
-from infra.services import Services
 from infra.settings import Settings
 
 # Seen from infra/, where Pulumi runs the program: an absolute path would differ from machine to
@@ -25,7 +25,7 @@ class ImageArgs:
     """`settings.image` is a ready reference or empty; the cluster's nodes pull the image."""
 
     settings: Settings
-    services: Services
+    apis: Apis
     cluster: Cluster
 
 
@@ -62,7 +62,7 @@ class Image(pulumi.ComponentResource):
                         },
                     ],
                     labels=settings.labels,
-                    opts=args.services.after_apis(self, protect=settings.protect),
+                    opts=args.apis.after_apis(self, protect=settings.protect),
                 )
             )
         if nodes:
@@ -72,7 +72,7 @@ class Image(pulumi.ComponentResource):
                 location=_LOCATION,
                 role="roles/artifactregistry.reader",
                 member=nodes.member,
-                opts=args.services.after_apis(self, depends_on=repository),
+                opts=args.apis.after_apis(self, depends_on=repository),
             )
         if settings.image:
             self.ref = pulumi.Output.from_input(settings.image)

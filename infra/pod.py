@@ -6,7 +6,7 @@ Passes the Kubernetes Pod Security Standard `restricted`, which the namespace en
 import pulumi
 from pulumi_kubernetes.core import v1
 
-from infra import credentials
+from infra import x_token
 
 _USER = 65532  # the Dockerfile's user, by number, so that the kubelet can tell it is not root
 
@@ -31,7 +31,7 @@ UNPRIVILEGED: v1.SecurityContextArgsDict = {
 SCRATCH_MOUNT: v1.VolumeMountArgsDict = {"name": "scratch", "mount_path": "/tmp"}  # noqa: S108
 TOKEN_MOUNT: v1.VolumeMountArgsDict = {
     "name": "x-bearer-token",
-    "mount_path": credentials.MOUNT,
+    "mount_path": x_token.MOUNT,
     "read_only": True,
 }
 
@@ -48,7 +48,7 @@ def token() -> v1.VolumeArgsDict:
         "csi": {
             "driver": "secrets-store-gke.csi.k8s.io",
             "read_only": True,
-            "volume_attributes": {"secretProviderClass": credentials.SECRET_CLASS},
+            "volume_attributes": {"secretProviderClass": x_token.SECRET_CLASS},
         },
     }
 

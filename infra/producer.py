@@ -11,14 +11,14 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi_gcp import pubsub, secretmanager
 
-from infra import credentials, pod
+from infra import pod, x_token
+from infra.apis import Apis
 from infra.cluster import Cluster
-from infra.credentials import Credentials
 from infra.image import Image
-from infra.services import Services
 from infra.settings import Settings
 from infra.sink import Sink
 from infra.topic import Topic
+from infra.x_token import Token
 
 PORT = 8080
 _RULES, _STATE = "/etc/producer", "/var/lib/producer"
@@ -29,11 +29,11 @@ class ProducerArgs:
     """Where the producer runs, what it runs, where it publishes, and who reads that."""
 
     settings: Settings
-    services: Services
+    apis: Apis
     topic: Topic
     sink: Sink
     cluster: Cluster
-    credentials: Credentials
+    token: Token
     image: Image
 
 
@@ -120,7 +120,7 @@ class Producer(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 provider=args.cluster.provider,
-                depends_on=[*grants, args.credentials, args.topic, args.sink],
+                depends_on=[*grants, args.token, args.topic, args.sink],
                 custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m"),
             ),
         )
@@ -129,7 +129,7 @@ class Producer(pulumi.ComponentResource):
 
 def _grants(parent: Producer, name: str, args: ProducerArgs) -> list[pulumi.Resource]:
     member = pulumi.Output.concat(args.cluster.identities, "producer")
-    child = args.services.after_apis(parent)
+    child = args.apis.after_apis(parent)
     publish = [
         pubsub.TopicIAMMember(
             f"{name}-publishes-{key}",
@@ -142,7 +142,7 @@ def _grants(parent: Producer, name: str, args: ProducerArgs) -> list[pulumi.Reso
     ]
     read = secretmanager.SecretIamMember(
         f"{name}-reads-token",
-        secret_id=args.credentials.secret.secret_id,
+        secret_id=args.token.secret.secret_id,
         role="roles/secretmanager.secretAccessor",
         member=member,
         opts=child,
@@ -159,7 +159,7 @@ def _container(args: ProducerArgs) -> kubernetes.core.v1.ContainerArgsDict:
             *pod.environment(
                 TOPIC=args.topic.path,
                 DEAD_LETTER_TOPIC=args.topic.dead_letter_path,
-                X_BEARER_TOKEN_FILE=credentials.PATH,
+                X_BEARER_TOKEN_FILE=x_token.PATH,
                 X_API_BASE_URL="https://api.x.com",
                 RULES_FILE=f"{_RULES}/rules.json",
                 POST_BUDGET=str(args.settings.post_budget),

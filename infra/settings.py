@@ -50,7 +50,7 @@ _RULES = {
 }
 
 
-class Rule(BaseModel):
+class ConfiguredRule(BaseModel):
     """One rule of the filtered stream: `value` in X's syntax, `tag` as the posts will carry it.
 
     X takes 1,000 rules of 1,024 characters (docs.x.com, filtered stream, pay per use).
@@ -71,7 +71,7 @@ class Settings(BaseModel):
     project: Annotated[str, _pattern(r"^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
     region: Annotated[str, _pattern(r"^[a-z]+-[a-z]+[0-9]+$")]
 
-    rules: Annotated[tuple[Rule, ...], Field(min_length=1, max_length=1000)]
+    rules: Annotated[tuple[ConfiguredRule, ...], Field(min_length=1, max_length=1000)]
     x_bearer_token: SecretStr
     dataset: Annotated[str, _pattern(r"^[A-Za-z0-9_]{0,1024}$")] = ""
     bigquery_location: Annotated[str, _pattern(r"^[A-Za-z][A-Za-z0-9-]+$")] = "US"
@@ -110,7 +110,7 @@ class Settings(BaseModel):
 
     @field_validator("rules")
     @classmethod
-    def _rules_differ(cls, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    def _rules_differ(cls, rules: tuple[ConfiguredRule, ...]) -> tuple[ConfiguredRule, ...]:
         values = [rule.value for rule in rules]
         for value in values:
             if values.count(value) > 1:

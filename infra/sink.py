@@ -16,8 +16,8 @@ from pulumi_gcp import (
     serviceaccount,
 )
 
+from infra.apis import Apis
 from infra.build import Build
-from infra.services import Services
 from infra.settings import Settings
 from infra.topic import WEEK, Topic
 from infra.warehouse import Warehouse
@@ -28,7 +28,7 @@ class SinkArgs:
     """What the sink reads from and writes to."""
 
     settings: Settings
-    services: Services
+    apis: Apis
     build: Build
     topic: Topic
     warehouse: Warehouse
@@ -74,7 +74,7 @@ class Sink(pulumi.ComponentResource):
                 "all_traffic_on_latest_revision": True,
             },
             labels=settings.labels,
-            opts=args.services.after_apis(self, depends_on=[args.build, *grants]),
+            opts=args.apis.after_apis(self, depends_on=[args.build, *grants]),
         )
         self.subscription = self._push()
         self.register_outputs({"function": self.function.name})
@@ -86,7 +86,7 @@ class Sink(pulumi.ComponentResource):
             f"{name}-runtime",
             account_id=f"{settings.prefix}-sink",
             display_name=f"Sink function of {settings.prefix}",
-            opts=args.services.after_apis(self),
+            opts=args.apis.after_apis(self),
         )
         grants: list[pulumi.Resource] = [
             # insertAll needs tables.updateData and tables.get; on a table, dataEditor is the
@@ -98,7 +98,7 @@ class Sink(pulumi.ComponentResource):
                 table_id=table.table_id,
                 role="roles/bigquery.dataEditor",
                 member=account.member,
-                opts=args.services.after_apis(self),
+                opts=args.apis.after_apis(self),
             )
             for key, table in (
                 ("tweets", args.warehouse.tweets),
@@ -111,7 +111,7 @@ class Sink(pulumi.ComponentResource):
                 topic=args.topic.dead_letters.name,
                 role="roles/pubsub.publisher",
                 member=account.member,
-                opts=args.services.after_apis(self),
+                opts=args.apis.after_apis(self),
             )
         )
         return account, grants
@@ -119,7 +119,7 @@ class Sink(pulumi.ComponentResource):
     def _push(self) -> pubsub.Subscription:
         """The subscription, and the account whose token opens this function and nothing else."""
         name, args, settings = self._name, self._args, self._args.settings
-        first = args.services.after_apis(self)
+        first = args.apis.after_apis(self)
         account = serviceaccount.Account(
             f"{name}-push",
             account_id=f"{settings.prefix}-push",
@@ -133,7 +133,7 @@ class Sink(pulumi.ComponentResource):
             f"{name}-push-agent",
             service_account_id=account.name,
             role="roles/iam.serviceAccountOpenIdTokenCreator",
-            member=args.services.pubsub_agent,
+            member=args.apis.pubsub_agent,
             opts=first,
         )
         # A gen 2 function is a Cloud Run service of the same name.
@@ -163,14 +163,14 @@ class Sink(pulumi.ComponentResource):
                 "max_delivery_attempts": settings.max_delivery_attempts,
             },
             labels=settings.labels,
-            opts=args.services.after_apis(self, depends_on=[invoker, signer]),
+            opts=args.apis.after_apis(self, depends_on=[invoker, signer]),
         )
         # Pub/Sub acknowledges a message here after it has dead-lettered it.
         pubsub.SubscriptionIAMMember(
             f"{name}-agent",
             subscription=subscription.name,
             role="roles/pubsub.subscriber",
-            member=args.services.pubsub_agent,
+            member=args.apis.pubsub_agent,
             opts=first,
         )
         return subscription

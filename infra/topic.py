@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_gcp import pubsub
 
-from infra.services import Services
+from infra.apis import Apis
 from infra.settings import Settings
 
 WEEK = "604800s"
@@ -22,7 +22,7 @@ class TopicArgs:
     """What the topics are made from."""
 
     settings: Settings
-    services: Services
+    apis: Apis
 
 
 class Topic(pulumi.ComponentResource):
@@ -45,7 +45,7 @@ class Topic(pulumi.ComponentResource):
         super().__init__("tweets:index:Topic", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
         prefix, labels = args.settings.prefix, args.settings.labels
-        first = args.services.after_apis(self)
+        first = args.apis.after_apis(self)
 
         # A week of replay: `gcloud pubsub subscriptions seek` after a fault in the sink.
         self.topic = pubsub.Topic(
@@ -66,7 +66,7 @@ class Topic(pulumi.ComponentResource):
             f"{name}-dead-letters-agent",
             topic=self.dead_letters.name,
             role="roles/pubsub.publisher",
-            member=args.services.pubsub_agent,
+            member=args.apis.pubsub_agent,
             opts=first,
         )
         # A topic keeps nothing by itself: dead letters published before this exists are gone.

@@ -14,7 +14,7 @@ from string import Template
 import pulumi
 from pulumi_gcp import bigquery
 
-from infra.services import Services
+from infra.apis import Apis
 from infra.settings import Settings
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +29,7 @@ class WarehouseArgs:
     """What dataset, tables and views are made from."""
 
     settings: Settings
-    services: Services
+    apis: Apis
 
 
 class Warehouse(pulumi.ComponentResource):
@@ -56,7 +56,7 @@ class Warehouse(pulumi.ComponentResource):
             location=settings.bigquery_location,
             labels=settings.labels,
             delete_contents_on_destroy=not settings.protect,
-            opts=args.services.after_apis(self, protect=settings.protect),
+            opts=args.apis.after_apis(self, protect=settings.protect),
         )
         self.tweets = self._table(
             "tweets",

@@ -31,7 +31,7 @@ DEV: dict[str, set[str]] = {
     "gcp:monitoring/dashboard:Dashboard": {"alerts"},
     "gcp:projects/iAMMember:IAMMember": {"build-copy", "build-logs", "cluster-nodes"},
     "gcp:projects/service:Service": {
-        f"services-{api}"
+        f"apis-{api}"
         for api in (
             "artifactregistry",
             "bigquery",
@@ -48,7 +48,7 @@ DEV: dict[str, set[str]] = {
             "storage",
         )
     },
-    "gcp:projects/serviceIdentity:ServiceIdentity": {"services-pubsub-agent"},
+    "gcp:projects/serviceIdentity:ServiceIdentity": {"apis-pubsub-agent"},
     "gcp:pubsub/subscription:Subscription": {"sink", "topic-dead-letters-reader"},
     "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember": {"sink-agent"},
     "gcp:pubsub/topic:Topic": {"topic", "topic-dead-letters"},
@@ -58,9 +58,9 @@ DEV: dict[str, set[str]] = {
         "sink-dead-letters",
         "topic-dead-letters-agent",
     },
-    "gcp:secretmanager/secret:Secret": {"credentials"},
+    "gcp:secretmanager/secret:Secret": {"token"},
     "gcp:secretmanager/secretIamMember:SecretIamMember": {"producer-reads-token"},
-    "gcp:secretmanager/secretVersion:SecretVersion": {"credentials"},
+    "gcp:secretmanager/secretVersion:SecretVersion": {"token"},
     "gcp:serviceaccount/account:Account": {
         "build",
         "cluster-nodes",
@@ -79,16 +79,16 @@ DEV: dict[str, set[str]] = {
     "kubernetes:core/v1:PersistentVolumeClaim": {"producer-state"},
     "kubernetes:core/v1:ServiceAccount": {"producer"},
     "kubernetes:monitoring.googleapis.com/v1:PodMonitoring": {"alerts-scrape"},
-    "kubernetes:secrets-store.csi.x-k8s.io/v1:SecretProviderClass": {"credentials"},
+    "kubernetes:secrets-store.csi.x-k8s.io/v1:SecretProviderClass": {"token"},
 }
 COMPONENTS = {
     "Alerts",
     "Build",
     "Cluster",
-    "Credentials",
+    "Token",
     "Image",
     "Producer",
-    "Services",
+    "Apis",
     "Sink",
     "Topic",
     "Warehouse",

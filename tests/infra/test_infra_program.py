@@ -95,3 +95,12 @@ def test_command_line_fails_in_one_line() -> None:
         assert ran.returncode == 2
         assert ran.stdout == ""
         assert len(ran.stderr.splitlines()) == 1
+
+
+def test_no_module_hides_one_of_python() -> None:
+    """Pulumi runs tools of Python in infra/, where a module such as token.py would replace theirs.
+
+    `cd infra && python -m pip list` then ends with a traceback, and so does `pulumi up`.
+    """
+    modules = {path.stem for path in (ROOT / "infra").glob("*.py")}
+    assert modules & sys.stdlib_module_names == set()

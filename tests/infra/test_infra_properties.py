@@ -304,7 +304,7 @@ def test_everything_waits_for_its_api(program: Program) -> None:
 def test_grants_are_retried_while_their_member_spreads(program: Program) -> None:
     """A grant to an account or identity pool of a moment ago is tried again, not failed."""
     for grant in grants(program):
-        assert grant.options.error_hooks == ("services-not-yet",), grant.name
+        assert grant.options.error_hooks == ("apis-not-yet",), grant.name
 
 
 def test_board_states_no_position_that_google_leaves_out(program: Program) -> None:
@@ -321,7 +321,7 @@ def test_function_retries_while_its_grants_spread(program: Program) -> None:
     """The resources that meet a fresh project's races carry the hook that retries them."""
     for type_ in ("function:Function", "topic:Topic", "secret:Secret", "dataset:Dataset"):
         for resource in program.of_type(type_):
-            assert resource.options.error_hooks == ("services-not-yet",), resource.name
+            assert resource.options.error_hooks == ("apis-not-yet",), resource.name
 
 
 def test_function_runs_as_configured() -> None:

@@ -4,7 +4,7 @@ import pulumi
 import pytest
 import yaml
 
-from infra import services
+from infra import apis
 from local.program import ROOT
 
 # As Google words them (terraform-provider-google #20571 and Google's troubleshooting pages).
@@ -43,21 +43,21 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    monkeypatch.setattr(services, "sleep", sleep)
+    monkeypatch.setattr(apis, "sleep", sleep)
     return waits
 
 
 @pytest.mark.parametrize("error", NOT_YET)
 async def test_what_has_not_spread_yet_is_tried_again(error: str, slept: list[float]) -> None:
     """An API, account or grant made a moment ago is waited for."""
-    assert await services._retry_not_yet(failed(error)) is True
+    assert await apis._retry_not_yet(failed(error)) is True
     assert slept == [20]
 
 
 @pytest.mark.parametrize("error", FINAL)
 async def test_what_will_not_pass_is_not(error: str, slept: list[float]) -> None:
     """Any other failure is told at once."""
-    assert await services._retry_not_yet(failed(error)) is False
+    assert await apis._retry_not_yet(failed(error)) is False
     assert slept == []
 
 
@@ -65,7 +65,7 @@ async def test_waiting_ends(slept: list[float]) -> None:
     """A permission that never comes is told after five minutes, not never."""
     errors: list[str] = []
     tries = 0
-    while await services._retry_not_yet(failed(NOT_YET[0], *errors)):
+    while await apis._retry_not_yet(failed(NOT_YET[0], *errors)):
         errors.append(NOT_YET[0])
         tries += 1
     assert sum(slept) == 300

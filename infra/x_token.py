@@ -11,8 +11,8 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi_gcp import secretmanager
 
+from infra.apis import Apis
 from infra.cluster import Cluster
-from infra.services import Services
 from infra.settings import Settings
 
 MOUNT = "/var/run/secrets/x"
@@ -22,15 +22,15 @@ SECRET_CLASS = "x-bearer-token"  # noqa: S105
 
 
 @dataclass(frozen=True)
-class CredentialsArgs:
+class TokenArgs:
     """`settings.token` is a secret output; it stays one all the way."""
 
     settings: Settings
-    services: Services
+    apis: Apis
     cluster: Cluster
 
 
-class Credentials(pulumi.ComponentResource):
+class Token(pulumi.ComponentResource):
     """The secret, its newest version, and the class by which a pod mounts it as `PATH`.
 
     A pod that mounts it depends on this component.
@@ -39,9 +39,9 @@ class Credentials(pulumi.ComponentResource):
     secret: secretmanager.Secret
 
     def __init__(
-        self, name: str, args: CredentialsArgs, opts: pulumi.ResourceOptions | None = None
+        self, name: str, args: TokenArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("tweets:index:Credentials", name, None, opts)
+        super().__init__("tweets:index:Token", name, None, opts)
         settings = args.settings
         self.secret = secretmanager.Secret(
             name,
@@ -50,7 +50,7 @@ class Credentials(pulumi.ComponentResource):
             labels=settings.labels,
             # The token is X's and in the stack's configuration: nothing is lost with this copy.
             deletion_protection=False,
-            opts=args.services.after_apis(self),
+            opts=args.apis.after_apis(self),
         )
         version = secretmanager.SecretVersion(
             name,

@@ -38,7 +38,7 @@ _RETRY_SECONDS = 20
 _RETRIES = 15
 
 
-class Services(pulumi.ComponentResource):
+class Apis(pulumi.ComponentResource):
     """APIs on, the project's number, and Pub/Sub's own account.
 
     Resources take their options from `after_apis`, because a project that has just got an API
@@ -51,7 +51,7 @@ class Services(pulumi.ComponentResource):
     """IAM member of the account under which Pub/Sub moves dead letters."""
 
     def __init__(self, name: str, project: str, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("tweets:index:Services", name, None, opts)
+        super().__init__("tweets:index:Apis", name, None, opts)
         self._retry = pulumi.ErrorHook(f"{name}-not-yet", _retry_not_yet)
         self._apis: list[pulumi.Resource] = [
             projects.Service(
