@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from local.chaos_gaps import Gap
 from local.stack import LocalStack
-from operations.dead_letters import DeadLetterQueue, subscriber_client
-from operations.letter import DeadLetter
+from operations.dead_letters import DeadLetter, DeadLetterQueue, subscriber_client
 
 KEPT_LINE = 1_000_000
 """Of a line longer than this the producer may keep the start only."""

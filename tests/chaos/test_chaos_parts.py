@@ -13,7 +13,7 @@ from local.chaos_letters import Letters
 from local.chaos_outcome import Outcome, worst_window
 from local.chaos_schedule import FIRST, KILL, LAST, Fault, full_plan, quick_plan
 from local.x.snowflake import first_at
-from operations.letter import DeadLetter
+from operations.dead_letters import DeadLetter
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

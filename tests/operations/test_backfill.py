@@ -317,7 +317,7 @@ def test_unreachable_x_is_one_line(
 
 def test_unreachable_bigquery_is_one_line(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody at BigQuery's address is exit code 1 and one line."""
-    monkeypatch.setattr("operations.warehouse.CALL_SECONDS", 0.5)
+    monkeypatch.setattr("operations.dataset.CALL_SECONDS", 0.5)
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
     done = stack.run("backfill")
     assert (done.code, done.err.count("\n")) == (1, 1)

@@ -13,10 +13,10 @@ import requests
 from google.api_core.exceptions import BadRequest
 
 from local.x import XServer
-from operations.compliance_job import Verdict
-from operations.letter import DeadLetter
+from operations.compliance import Withdrawals
+from operations.dataset import Dataset
+from operations.dead_letters import DeadLetter
 from operations.settings import Settings
-from operations.warehouse import Warehouse
 from operations.x_account import XAccount
 from tests.operations.conftest import TOKEN, Stack, line
 
@@ -162,9 +162,9 @@ def test_rows_in_the_streaming_buffer_are_told(
     fill(stack)
     stack.insert_posts(line(30, author=70), inserted_at="2026-01-01T00:00:00Z")
     gone(x, "tweets", 1, 30)
-    rows = Warehouse._rows
+    rows = Dataset._rows
 
-    def refusing(self: Warehouse, sql: str, *parameters: Any) -> Any:
+    def refusing(self: Dataset, sql: str, *parameters: Any) -> Any:
         if sql.startswith("DELETE") and "@settled" not in sql:
             raise BadRequest(  # type: ignore[no-untyped-call]
                 "UPDATE or DELETE statement over table d.tweets would affect rows in the "
@@ -172,14 +172,14 @@ def test_rows_in_the_streaming_buffer_are_told(
             )
         return rows(self, sql, *parameters)
 
-    monkeypatch.setattr(Warehouse, "_rows", refusing)
+    monkeypatch.setattr(Dataset, "_rows", refusing)
     done = stack.run("compliance", "run", "--yes", *FAST)
     assert done.code == 3
     assert "2 rows are in BigQuery's streaming buffer" in done.err
     assert "90 minutes" in done.err
     assert 30 not in ids(stack)
     assert 1 in ids(stack)
-    monkeypatch.setattr(Warehouse, "_rows", rows)
+    monkeypatch.setattr(Dataset, "_rows", rows)
     assert stack.run("compliance", "run", "--yes", *FAST).code == 0
     assert 1 not in ids(stack)
 
@@ -230,8 +230,8 @@ def test_the_token_goes_to_x_alone(stack: Stack, x: XServer) -> None:
 
 def test_both_generations_of_results() -> None:
     """Old results scrub locations by a reason, new ones by an action; a type tells users."""
-    verdict = Verdict()
-    verdict.read(
+    withdrawals = Withdrawals()
+    withdrawals.read(
         "tweets",
         [
             b'{"id": "1", "action": "delete", "reason": "scrub_geo"}',
@@ -241,9 +241,9 @@ def test_both_generations_of_results() -> None:
             b'["no object"]',
         ],
     )
-    verdict.read("users", [b'{"id": "4", "action": "delete", "reason": "protected"}'])
-    assert (verdict.scrub_geo, verdict.posts, verdict.authors) == ({1, 2}, {3}, {4})
-    assert verdict.unclear == 2
+    withdrawals.read("users", [b'{"id": "4", "action": "delete", "reason": "protected"}'])
+    assert (withdrawals.scrub_geo, withdrawals.posts, withdrawals.authors) == ({1, 2}, {3}, {4})
+    assert withdrawals.unclear == 2
 
 
 @pytest.mark.parametrize(

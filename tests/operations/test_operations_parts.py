@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from operations.__main__ import main
 from operations.gaps import Span, joined, remaining
-from operations.terminal import harmless
+from operations.text import harmless
 
 ROOT = Path(__file__).resolve().parents[2]
 ZERO = datetime(2026, 11, 22, tzinfo=UTC)

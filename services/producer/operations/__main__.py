@@ -17,10 +17,9 @@ import requests
 from google.api_core.exceptions import GoogleAPICallError, NotFound, RetryError
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 
-from operations.backfill import backfill
+from operations.backfill import backfill, checked_max_posts
 from operations.compliance import run_compliance
-from operations.outcome import BadInputError, OperationError
-from operations.quote import checked_max_posts
+from operations.errors import OperationError, WrongInputError
 from operations.redrive import list_letters, send_letters, show_letter
 from operations.settings import Settings
 from producer.log import redact
@@ -28,11 +27,11 @@ from producer.log import redact
 _Command = Callable[[Settings, argparse.Namespace], None]
 
 
-class _Parser(argparse.ArgumentParser):
+class _TweetsParser(argparse.ArgumentParser):
     """A wrong command line gets one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise BadInputError(f"{message}; see {self.prog} --help")
+        raise WrongInputError(f"{message}; see {self.prog} --help")
 
 
 def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
@@ -74,7 +73,7 @@ def _failed(message: str, exit_code: int) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = _TweetsParser(
         prog="tweets",
         description="Operate a running stack: dead letters, gaps, deletes.",
         epilog="Names come from flags or the environment: TOPIC, DEAD_LETTER_SUBSCRIPTION, "
@@ -88,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(
-    group: "argparse._SubParsersAction[_Parser]",
+    group: "argparse._SubParsersAction[_TweetsParser]",
     name: str,
     command: _Command,
     about: str,
@@ -105,7 +104,7 @@ def _add(
     return parser
 
 
-def _add_redrive(groups: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_redrive(groups: "argparse._SubParsersAction[_TweetsParser]") -> None:
     about = "Look at the dead letters and send them again."
     redrive = groups.add_parser("redrive", help=about, description=about)
     group = redrive.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -134,7 +133,7 @@ def _add_redrive(groups: "argparse._SubParsersAction[_Parser]") -> None:
         _add_subscription(parser)
 
 
-def _add_backfill(groups: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_backfill(groups: "argparse._SubParsersAction[_TweetsParser]") -> None:
     parser = _add(
         groups, "backfill", backfill,
         "List the gaps of the stream, or fill them from X's recent search (7 days back, $0.005 a "
@@ -159,7 +158,7 @@ def _add_backfill(groups: "argparse._SubParsersAction[_Parser]") -> None:
     parser.add_argument("--dataset", help="PROJECT.DATASET (DATASET)")
 
 
-def _add_compliance(groups: "argparse._SubParsersAction[_Parser]") -> None:
+def _add_compliance(groups: "argparse._SubParsersAction[_TweetsParser]") -> None:
     about = "Follow deletes and account removals on X."
     compliance = groups.add_parser("compliance", help=about, description=about)
     group = compliance.add_subparsers(title="commands", required=True, metavar="COMMAND")

@@ -14,14 +14,13 @@ from typing import Any
 
 import orjson
 
+from operations.dataset import Dataset
+from operations.errors import UnavailableError, UnfinishedError, WrongInputError
 from operations.gaps import Gap, Span, joined, remaining
-from operations.outcome import BadInputError, UnavailableError, UnfinishedError
-from operations.quote import DOLLARS_A_POST, check_budget, print_quote
-from operations.recent_search import DAYS, GapSearch
+from operations.recent_search import DAYS, SMALLEST_PAGE, GapSearch
 from operations.settings import Settings
-from operations.terminal import harmless, moment, number, table, tell
-from operations.topic import Topic
-from operations.warehouse import Warehouse
+from operations.text import harmless, moment, number, table, tell
+from operations.topic import TopicPublisher
 from operations.x_account import XAccount
 from producer.events import event, now
 from producer.message import Message, event_message, post_message
@@ -38,14 +37,14 @@ def backfill(settings: Settings, options: argparse.Namespace) -> None:
     """List the open gaps, or plan and with --yes do the filling of one, of all, or of an interval.
 
     Raises:
-        BadInputError: an unknown gap, impossible times, rules that recent search cannot take.
+        WrongInputError: an unknown gap, impossible times, rules that recent search cannot take.
         UnavailableError: X, Pub/Sub or BigQuery failed; what was published stays published.
         UnfinishedError: --max-posts was reached first; the rest is a gap still.
     """
     moment_now = datetime.now(UTC)
-    warehouse = Warehouse(settings.dataset)
+    dataset = Dataset(settings.dataset)
     since = moment_now - timedelta(days=_LISTED_DAYS)
-    gaps, covered = warehouse.gaps(since), warehouse.backfilled(since)
+    gaps, covered = dataset.gaps(since), dataset.backfilled(since)
     wanted = _wanted(options, gaps, covered)
     if wanted is None:
         _print_gaps(gaps, covered, moment_now)
@@ -57,12 +56,12 @@ def backfill(settings: Settings, options: argparse.Namespace) -> None:
     account = XAccount(settings)
     rules = _rules(account, options)
     searches = [GapSearch(account, rules, span, options.max_posts) for span in reversed(spans)]
-    print_quote(warehouse, account, searches, options)
+    print_quote(dataset, account, searches, options)
     if not options.yes:
         print("Dry run: no post was read. To read and pay for them: the same command with --yes")
         return
     check_budget(settings, account, options.max_posts)
-    _fill(settings, warehouse, searches, covered, options.max_posts)
+    _fill(settings, dataset, searches, covered, options.max_posts)
 
 
 def _wanted(
@@ -70,11 +69,13 @@ def _wanted(
 ) -> list[Span] | None:
     """The intervals asked for, oldest first; None where none was asked for."""
     if (options.gap or options.all) and (options.start or options.end):
-        raise BadInputError("--from and --to name an interval of their own: leave out --gap, --all")
+        raise WrongInputError(
+            "--from and --to name an interval of their own: leave out --gap, --all"
+        )
     if options.gap:
         found = [gap for gap in gaps if gap.event_id == options.gap]
         if not found:
-            raise BadInputError(
+            raise WrongInputError(
                 f"no gap of the last {_LISTED_DAYS} days has the id {options.gap!r}: "
                 "tweets backfill lists them"
             )
@@ -87,7 +88,7 @@ def _wanted(
     if options.start is None and options.end is None:
         return None
     if options.start is None or options.end is None or options.start >= options.end:
-        raise BadInputError("--from and --to go together, and --from must be before --to")
+        raise WrongInputError("--from and --to go together, and --from must be before --to")
     return [Span(options.start, options.end)]
 
 
@@ -107,12 +108,12 @@ def _rules(account: XAccount, options: argparse.Namespace) -> Sequence[Rule]:
     if options.rules is None:
         rules = account.rules()
         if not rules:
-            raise BadInputError("X has no active rule for this app: give some with --rules FILE")
+            raise WrongInputError("X has no active rule for this app: give some with --rules FILE")
         return rules
     try:
         return read_rules(options.rules)
     except RulesError as error:
-        raise BadInputError(str(error).replace("RULES_FILE", "--rules")) from None
+        raise WrongInputError(str(error).replace("RULES_FILE", "--rules")) from None
 
 
 def _print_gaps(gaps: Sequence[Gap], covered: Sequence[Span], at: datetime) -> None:
@@ -144,16 +145,16 @@ def _print_gaps(gaps: Sequence[Gap], covered: Sequence[Span], at: datetime) -> N
 
 def _fill(
     settings: Settings,
-    warehouse: Warehouse,
+    dataset: Dataset,
     searches: Sequence[GapSearch],
     covered: Sequence[Span],
     max_posts: int,
 ) -> None:
-    topic = Topic(settings.topic)
+    topic = TopicPublisher(settings.topic)
     read, filled = 0, list(covered)
     for search in searches:
         search.max_posts = max_posts - read
-        published = _publish_posts(topic, search, warehouse.posts(search.span))
+        published = _publish_posts(topic, search, dataset.posts(search.span))
         read += search.read
         done = Span(search.covered_from, search.span.end)
         print(
@@ -171,7 +172,7 @@ def _fill(
 
 
 def _publish_posts(
-    topic: Topic, search: GapSearch, present: Mapping[int, frozenset[str] | None]
+    topic: TopicPublisher, search: GapSearch, present: Mapping[int, frozenset[str] | None]
 ) -> int:
     """Publish what is not in the table yet; return how many posts that were."""
     published, told = 0, 0
@@ -206,7 +207,9 @@ def _message(line: dict[str, Any], present: Mapping[int, frozenset[str] | None])
     return post_message(record)
 
 
-def _record(topic: Topic, done: Span, whole: Span, search: GapSearch, published: int) -> None:
+def _record(
+    topic: TopicPublisher, done: Span, whole: Span, search: GapSearch, published: int
+) -> None:
     row = event(
         "backfilled",
         socket.gethostname(),
@@ -231,3 +234,97 @@ def _record(topic: Topic, done: Span, whole: Span, search: GapSearch, published:
 
 def _microseconds(at: datetime) -> int:
     return (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
+
+
+DOLLARS_A_POST = 0.005
+"""Also the price of one count request. docs.x.com/x-api/getting-started/pricing, read 2026-11."""
+_RATE_WINDOW = timedelta(hours=1)
+
+
+def print_quote(
+    dataset: Dataset,
+    account: XAccount,
+    searches: Sequence[GapSearch],
+    options: argparse.Namespace,
+) -> None:
+    """Print which posts would be read and what X would charge for them."""
+    rules, total = searches[0].rules, 0
+    for rule in rules:
+        print(f"rule  {harmless(rule.tag or '(no tag)')}: {harmless(rule.value)}")
+    for search in searches:
+        span = search.span
+        if options.count:
+            expected, how = _counted(account, search), "by X's counts"
+        else:
+            expected, how = _estimated(dataset, span)
+        total += expected
+        print(
+            f"read  {moment(span.start)} to {moment(span.end)}: about {number(expected)} posts "
+            f"(${expected * DOLLARS_A_POST:,.2f}), {how}"
+        )
+    if options.count:
+        requests = len(rules) * len(searches)
+        print(f"paid  ${requests * DOLLARS_A_POST:,.3f} for {number(requests)} count requests")
+    cap = options.max_posts
+    print(
+        f"cost  at most {number(cap)} posts, ${cap * DOLLARS_A_POST:,.2f} (--max-posts); X charges "
+        "for posts that are in the table already, too"
+    )
+    if total > cap:
+        print(
+            f"note  {number(total)} are expected: the newest {number(cap)} would be read, the rest "
+            "stays a gap; raise --max-posts to read all"
+        )
+
+
+def _estimated(dataset: Dataset, span: Span) -> tuple[int, str]:
+    """Posts expected at the rate of the hour before the gap, which costs nothing to know."""
+    asked = span.whole_seconds.length
+    window = max(_RATE_WINDOW, asked)
+    before = dataset.post_count(Span(span.start - window, span.start))
+    minutes = window.total_seconds() / 60
+    return (
+        round(before * (asked / window)),
+        f"at the rate of the {minutes:,.0f} minutes before it ({number(before)} posts)",
+    )
+
+
+def _counted(account: XAccount, search: GapSearch) -> int:
+    """Posts by X's own count, each rule for itself; a post that two rules match counts twice."""
+    return sum(
+        int((account.call("GET", "/2/tweets/counts/recent", query).get("meta") or {}).get(
+            "total_tweet_count", 0
+        ))
+        for query in search.count_queries()
+    )  # fmt: skip
+
+
+def check_budget(settings: Settings, account: XAccount, max_posts: int) -> None:
+    """Refuse what could pass the month's post budget, where the stack has one.
+
+    Raises:
+        WrongInputError: it could.
+        UnavailableError: X does not tell how many posts are used.
+    """
+    if not settings.post_budget:
+        return
+    used = account.posts_used()
+    if used + max_posts > settings.post_budget:
+        free = max(settings.post_budget - used, 0)
+        raise WrongInputError(
+            f"--max-posts {max_posts} would pass the month's budget: {number(used)} of "
+            f"{number(settings.post_budget)} posts are used; at most --max-posts {free} fits"
+        )
+
+
+def checked_max_posts(value: int) -> int:
+    """Return the cap.
+
+    Raises:
+        WrongInputError: below the smallest page of recent search.
+    """
+    if value < SMALLEST_PAGE:
+        raise WrongInputError(
+            f"--max-posts {value}: X's smallest page has {SMALLEST_PAGE} posts; give that or more"
+        )
+    return value

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from operations.errors import WrongInputError
 from operations.gaps import Span
-from operations.outcome import BadInputError
 from operations.x_account import XAccount
 from producer.record import created_ms, integer
 from producer.rules import Rule
@@ -64,16 +64,16 @@ class GapSearch:
         """Check the rules.
 
         Raises:
-            BadInputError: a rule is longer than recent search takes, or the cap too small.
+            WrongInputError: a rule is longer than recent search takes, or the cap too small.
         """
         for rule in self.rules:
             if len(rule.value) > MAX_QUERY:
-                raise BadInputError(
+                raise WrongInputError(
                     f"the rule {rule.tag or rule.value[:40]!r} has {len(rule.value)} characters, "
                     f"and recent search takes {MAX_QUERY}: give shorter ones with --rules FILE"
                 )
         if self.max_posts < (least := SMALLEST_PAGE * len(self.rules)):
-            raise BadInputError(
+            raise WrongInputError(
                 f"--max-posts {self.max_posts} is less than one page of {SMALLEST_PAGE} posts for "
                 f"each of the {len(self.rules)} rules: give {least} or more"
             )

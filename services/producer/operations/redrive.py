@@ -15,18 +15,17 @@ from datetime import UTC, datetime
 
 import orjson
 
-from operations.dead_letters import DeadLetterQueue, subscriber_client
-from operations.letter import DeadLetter
-from operations.outcome import BadInputError, UnavailableError
+from operations.dead_letters import DeadLetter, DeadLetterQueue, subscriber_client
+from operations.errors import UnavailableError, WrongInputError
 from operations.settings import Settings
-from operations.terminal import harmless, moment, number, table, tell
-from operations.topic import Topic
+from operations.text import harmless, moment, number, table, tell
+from operations.topic import TopicPublisher
 from producer.message import Message, post_message
 from producer.record import RecordError, to_record
 
 
 @dataclass
-class Group:
+class LetterGroup:
     """Dead letters of one reason, source and kind."""
 
     count: int = 0
@@ -54,13 +53,13 @@ class Wanted:
 
 def list_letters(settings: Settings, options: argparse.Namespace) -> None:
     """Print one line a reason, source and kind: how many, the oldest, the newest."""
-    groups: dict[tuple[str, str, str], Group] = {}
+    groups: dict[tuple[str, str, str], LetterGroup] = {}
     total = 0
     with _queue(settings, options) as queue:
         for batch in queue.batches():
             for letter in batch:
                 key = (letter.reason, letter.source, letter.kind)
-                groups.setdefault(key, Group()).add(letter.at)
+                groups.setdefault(key, LetterGroup()).add(letter.at)
             total = _counted(total, len(batch))
     if not groups:
         print("No dead letters.")
@@ -84,18 +83,18 @@ def show_letter(settings: Settings, options: argparse.Namespace) -> None:
                     found += 1
                     print(_page(letter))
     if not found:
-        raise BadInputError(f"no dead letter has the id {options.id!r}: see tweets redrive list")
+        raise WrongInputError(f"no dead letter has the id {options.id!r}: see tweets redrive list")
 
 
 def send_letters(settings: Settings, options: argparse.Namespace) -> None:
     """Publish the wanted letters again and take them off the queue; a dry run without --yes.
 
     Raises:
-        BadInputError: an --id that no dead letter has.
+        WrongInputError: an --id that no dead letter has.
         UnavailableError: some were not confirmed; they are dead letters still.
     """
     wanted = Wanted(options.reason, frozenset(options.id or ()))
-    topic = Topic(settings.topic)
+    topic = TopicPublisher(settings.topic)
     sent: Counter[str] = Counter()
     kept: Counter[str] = Counter()
     seen: set[str] = set()
@@ -118,7 +117,7 @@ def send_letters(settings: Settings, options: argparse.Namespace) -> None:
         kept[f"no dead letter has the id {missing[0]!r}"] += len(missing)
     _report(sent, kept, topic.name, acted=options.yes)
     if missing:
-        raise BadInputError(f"no dead letter has the id {missing[0]!r}: see tweets redrive list")
+        raise WrongInputError(f"no dead letter has the id {missing[0]!r}: see tweets redrive list")
 
 
 def redriven(letter: DeadLetter) -> Message:
@@ -150,7 +149,9 @@ def _post_of(data: bytes) -> Message:
     return post_message(to_record(line, data.decode("utf-8"), time.time_ns() // 1000))
 
 
-def _send(topic: Topic, queue: DeadLetterQueue, ready: list[tuple[DeadLetter, Message]]) -> None:
+def _send(
+    topic: TopicPublisher, queue: DeadLetterQueue, ready: list[tuple[DeadLetter, Message]]
+) -> None:
     outcomes = topic.publish(message for _, message in ready)
     queue.acknowledge(
         letter for (letter, _), refused in zip(ready, outcomes, strict=True) if refused is None

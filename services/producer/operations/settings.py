@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from operations.outcome import BadInputError
+from operations.errors import WrongInputError
 from producer.settings import Token
 
 _NAMES = {
@@ -42,7 +42,7 @@ class Settings:
         """Read flags and environment.
 
         Raises:
-            BadInputError: X_API_BASE_URL or POST_BUDGET cannot work.
+            WrongInputError: X_API_BASE_URL or POST_BUDGET cannot work.
         """
         given = {}
         for name in _NAMES:
@@ -57,12 +57,12 @@ class Settings:
         token_file = environ.get("X_BEARER_TOKEN_FILE")
         budget = environ.get("POST_BUDGET") or "0"
         if not (budget.isascii() and budget.isdigit()):
-            raise BadInputError(
+            raise WrongInputError(
                 f"POST_BUDGET is {budget!r}: must be a whole number, 0 for no guard"
             )
         address = (environ.get("X_API_BASE_URL") or "https://api.x.com").rstrip("/")
         if not re.fullmatch(r"https?://[^\s/?#]+", address):
-            raise BadInputError(
+            raise WrongInputError(
                 f"X_API_BASE_URL is {address!r}: must be an http(s) address; "
                 "leave it unset for https://api.x.com"
             )
@@ -97,7 +97,7 @@ class Settings:
         flag, form = f"--{name.replace('_', '-')}", _FORMS[name]
         value = self._given.get(name)
         if value is None:
-            raise BadInputError(f"{name.upper()} is not set: give {flag} {form}")
+            raise WrongInputError(f"{name.upper()} is not set: give {flag} {form}")
         if not re.fullmatch(_NAMES[name], value):
-            raise BadInputError(f"{name.upper()} is {value!r}: must have the form {form}")
+            raise WrongInputError(f"{name.upper()} is {value!r}: must have the form {form}")
         return value

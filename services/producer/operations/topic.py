@@ -6,14 +6,14 @@ from google import pubsub_v1
 from google.api_core.exceptions import GoogleAPICallError, InvalidArgument, RetryError
 from google.api_core.retry import Retry
 
-from operations.terminal import harmless
+from operations.text import harmless
 from producer.message import Message
 from producer.publisher import BATCH_BYTES, BATCH_MESSAGES, publisher_client
 
 PUBLISH_SECONDS = 30.0
 
 
-class Topic:
+class TopicPublisher:
     """One topic, by full name.
 
     Args:

@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 import requests
 import tweepy
 
-from operations.outcome import BadInputError, OperationError, UnavailableError
+from operations.errors import OperationError, UnavailableError, WrongInputError
 from operations.settings import Settings
-from operations.terminal import harmless, tell
+from operations.text import harmless, tell
 from producer.budget import UsageError, read_usage
 from producer.log import hide
 from producer.rules import Rule, active_rules
@@ -26,14 +26,14 @@ class XAccount:
     """The X app behind the stack.
 
     Raises:
-        BadInputError: no usable bearer token.
+        WrongInputError: no usable bearer token.
     """
 
     def __init__(self, settings: Settings) -> None:
         try:
             token = settings.token.read()
         except SettingsError as error:
-            raise BadInputError(str(error)) from None
+            raise WrongInputError(str(error)) from None
         hide(token)
         self._base_url = settings.api_base_url
         self._authorization = {"Authorization": f"Bearer {token}"}
@@ -50,7 +50,7 @@ class XAccount:
         """Return the JSON that X answers.
 
         Raises:
-            BadInputError: X refuses the request or the token (400, 401); its words.
+            WrongInputError: X refuses the request or the token (400, 401); its words.
             UnavailableError: anything else that did not pass in four tries.
         """
         for attempt in range(1, _TRIES + 1):
@@ -123,9 +123,9 @@ def _refusal(error: Exception, what: str) -> OperationError:
     if isinstance(error, tweepy.HTTPException):
         text = f"X answers {what}: {harmless(' '.join(str(error).split()))[:500]}"
         if isinstance(error, tweepy.Unauthorized):
-            return BadInputError(f"{text}: check X_BEARER_TOKEN_FILE or X_BEARER_TOKEN")
+            return WrongInputError(f"{text}: check X_BEARER_TOKEN_FILE or X_BEARER_TOKEN")
         if isinstance(error, tweepy.BadRequest):
-            return BadInputError(text)
+            return WrongInputError(text)
         return UnavailableError(text)
     if isinstance(error, requests.RequestException):
         return UnavailableError(

@@ -11,7 +11,7 @@ class UnavailableError(OperationError):
     """A service did not answer, refused, or failed: exit code 1."""
 
 
-class BadInputError(OperationError):
+class WrongInputError(OperationError):
     """What was asked for cannot be done as written: exit code 2."""
 
     exit_code = 2
