@@ -13,7 +13,7 @@ from google.cloud import bigquery
 
 from bench.child import BenchError
 from bench.results import Section, Spread, digits
-from local.stack import LocalStack
+from local.demo.stack import LocalStack
 
 RATES = (10, 250)
 """Posts a second; 250 is X's own cap of a stream."""

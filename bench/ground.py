@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.child import BenchError, Child, clean_environment
 from bench.posts import RULES, write_lines
-from local.processes import free_port
+from local.machine.process import free_port
 
 TOPIC = "projects/bench/topics/posts"
 CONNECT_SECONDS = 30.0

@@ -12,7 +12,7 @@ from bench.child import ROOT, BenchError
 from bench.results import Section, Spread, digits
 
 _EVALUATE = """
-from local.program import checked_in_config, evaluate
+from local.engine.program import checked_in_config, evaluate
 config = {"gcp:project": "bench-project", "tweets:xBearerToken": "AAAA", **checked_in_config("dev")}
 resources = len(evaluate("dev", config).resources)
 """

@@ -13,8 +13,8 @@ from tempfile import TemporaryDirectory
 from bench.child import ROOT, BenchError, Child, wait_until
 from bench.posts import write_lines
 from bench.results import Section, Spread, digits
-from local.function import function_launch
-from local.processes import accepts, free_port
+from local.machine.function import function_launch
+from local.machine.process import accepts, free_port
 
 IN_FLIGHT = (1, 80, 500)
 INSERT_MS = 50
@@ -42,7 +42,7 @@ class Run:
 
 @contextmanager
 def function(source: Path, folder: Path, bigquery: int, **environment: str) -> Iterator[Child]:
-    """A function, started as it is deployed (see local.function); its `port` is set."""
+    """A function, started as it is deployed (see local.machine.function); its `port` is set."""
     archive = folder / "archive"
     shutil.copytree(source, archive, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(OURS / "requirements.txt", archive)

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from local import chaos
-from local.chaos_gaps import Gap, Missing
-from local.chaos_letters import Letters
-from local.chaos_outcome import Outcome, worst_window
-from local.chaos_schedule import FIRST, KILL, LAST, Fault, full_plan, quick_plan
+from local.chaos import __main__ as chaos
+from local.chaos.gaps import Gap, Missing
+from local.chaos.letters import Letters
+from local.chaos.outcome import Outcome, worst_window
+from local.chaos.schedule import FIRST, KILL, LAST, Fault, full_plan, quick_plan
 from local.x.snowflake import first_at
 from operations.dead_letters import DeadLetter
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from local.chaos_outcome import Outcome
-from local.chaos_report import content, lines, verdict
-from local.chaos_run import ChaosRun
-from local.chaos_schedule import quick_plan
-from local.stack import LocalStack
+from local.chaos.outcome import Outcome
+from local.chaos.report import content, lines, verdict
+from local.chaos.run import ChaosRun
+from local.chaos.schedule import quick_plan
+from local.demo.stack import LocalStack
 
 POSTS, RATE, SEED = 5_000, 350.0, 4
 

@@ -14,7 +14,7 @@ from urllib.error import URLError
 
 from playwright.sync_api import Page
 
-from local.processes import free_port
+from local.machine.process import free_port
 
 FOLDER = Path(__file__).resolve().parents[2] / "services" / "dashboard"
 # Longer than anything takes on an idle machine; a test that waits this long has failed.

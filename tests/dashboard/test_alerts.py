@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.core import CounterMetricFamily
 
-from local.program import Program, Resource, evaluate
+from local.engine.program import Program, Resource, evaluate
 from operations.__main__ import main as operations
 from producer.backoff import Waits
 from producer.stats import STATES, Stats

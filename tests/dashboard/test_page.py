@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from local.bigquery import BigQueryServer
-from local.stack import LocalStack
+from local.demo.stack import LocalStack
 from tests.dashboard.browser import PATIENCE_MS, Reader, serve
 from tests.dashboard.store import DATASET, Store, event, post
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.program import Program, evaluate
+from local.engine.program import Program, evaluate
 from tests.infra.environments import ENVIRONMENTS
 
 

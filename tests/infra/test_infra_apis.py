@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from infra import apis
-from local.program import ROOT
+from local.engine.program import ROOT
 
 # As Google words them (terraform-provider-google #20571 and Google's troubleshooting pages).
 NOT_YET = [

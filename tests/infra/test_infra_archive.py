@@ -11,7 +11,7 @@ import pytest
 from infra import archive
 from infra.archive import build_archive
 from infra.build import SOURCE, SOURCE_FILES
-from local.program import Program
+from local.engine.program import Program
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from local.program import Program
+from local.engine.program import Program
 from operations.__main__ import main
 
 

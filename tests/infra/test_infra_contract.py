@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from local.program import ROOT, Program
+from local.engine.program import ROOT, Program
 
 SCHEMAS = ROOT / "services" / "sink_function" / "sink" / "schema"
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from local.program import ROOT, Program
+from local.engine.program import ROOT, Program
 
 VIEWS = sorted(path.stem for path in (ROOT / "infra" / "views").glob("*.sql"))
 

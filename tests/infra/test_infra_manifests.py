@@ -9,8 +9,8 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from local import recorder
-from local.program import ROOT, Program, evaluate
+from local.engine import recorder
+from local.engine.program import ROOT, Program, evaluate
 from tests.infra.environments import ENVIRONMENTS
 
 INFRA = ROOT / "infra"  # where Pulumi runs the program

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from local.program import ROOT
+from local.engine.program import ROOT
 from tests.infra.environments import TOKEN
 
 PULUMI = shutil.which("pulumi")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from local import program as program_module
-from local.program import ROOT, ProgramError, checked_in_config, evaluate, main
+from local.engine import program as program_module
+from local.engine.program import ROOT, ProgramError, checked_in_config, evaluate, main
 from tests.infra.environments import BASE
 
 
@@ -75,7 +75,7 @@ def test_unknown_stack_is_named() -> None:
 
 
 def test_table_of_resources_for_a_reviewer(capsys: pytest.CaptureFixture[str]) -> None:
-    """`python -m local.program` prints each resource, where it belongs, and the outputs."""
+    """`python -m local.engine.program` prints each resource, where it belongs, and the outputs."""
     assert main(["--stack", "dev"]) == 0
     printed = capsys.readouterr().out
     assert "gcp:pubsub/topic:Topic" in printed
@@ -86,7 +86,7 @@ def test_command_line_fails_in_one_line() -> None:
     """A wrong stack or value ends with exit code 2, one line and no traceback."""
     for arguments in (["--stack", "nowhere"], ["--config", "postBudget=-1"]):
         ran = subprocess.run(
-            [sys.executable, "-m", "local.program", *arguments],
+            [sys.executable, "-m", "local.engine.program", *arguments],
             cwd=ROOT,
             capture_output=True,
             text=True,

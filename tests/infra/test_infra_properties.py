@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.program import UNKNOWN, Program, Resource, evaluate
+from local.engine.program import UNKNOWN, Program, Resource, evaluate
 from tests.infra.environments import BASE, ENVIRONMENTS, RULES, TOKEN
 
 IAM = re.compile(r"(IamMember|IAMMember)$")

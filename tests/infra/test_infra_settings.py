@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from infra.settings import PROVIDER_KEYS, Settings
-from local.program import ROOT, ProgramError, checked_in_config, evaluate
+from local.engine.program import ROOT, ProgramError, checked_in_config, evaluate
 from tests.infra.environments import BASE, TOKEN
 
 WRONG = [

@@ -7,8 +7,8 @@ import pytest
 
 from infra import warehouse
 from local.bigquery import BigQueryServer
-from local.program import Program, ProgramError, evaluate
-from local.warehouse import Warehouse
+from local.engine.program import Program, ProgramError, evaluate
+from local.engine.tables import Warehouse
 from tests.infra.environments import BASE
 
 

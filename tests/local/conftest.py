@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.watchdog import Watchdog
+from local.machine.watchdog import Watchdog
 
 
 @pytest.fixture

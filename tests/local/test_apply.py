@@ -10,13 +10,13 @@ import pytest
 from google.cloud import bigquery
 
 from local import bigquery as bigquery_stand_in
-from local.apply import APPLIERS, CLOUD_ONLY, Ground, apply
-from local.errors import StackError
-from local.messaging import Messaging
-from local.pod import Cluster
-from local.program import Options, Resource
+from local.engine.apply import APPLIERS, CLOUD_ONLY, Ground, apply
+from local.engine.program import Options, Resource
+from local.engine.tables import Warehouse
+from local.engine.topics import Messaging
+from local.machine.errors import StackError
+from local.machine.pod import Cluster
 from local.pubsub import PubSubServer
-from local.warehouse import Warehouse
 
 PROJECT = "local-demo"
 OPTIONS = Options(

@@ -263,8 +263,8 @@ def test_changed_emulator_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bqemulator whose inside has moved is refused with what is missing and what to do."""
     from bqemulator.versioning.snapshots import SnapshotManager
 
-    from local.bigquery_emulator import tame
-    from local.bigquery_smoke import EmulatorChangedError
+    from local.bigquery.emulator import tame
+    from local.bigquery.smoke import EmulatorChangedError
 
     monkeypatch.delattr(SnapshotManager, "record_change")
     with pytest.raises(EmulatorChangedError, match=r"SnapshotManager.record_change.*install"):

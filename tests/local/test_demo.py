@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.demo import main
+from local.demo.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -72,7 +72,9 @@ def test_a_counted_run_ends_with_its_verdict() -> None:
     assert re.search(r"^memory \d+ MB: x \d+, pubsub", output, re.MULTILINE)
     assert re.search(r"^applied +gcp:pubsub/topic:Topic +topic: projects/", output, re.MULTILINE)
     assert re.search(r"^cloud-only +gcp:container/cluster:Cluster ", output, re.MULTILINE)
-    assert "no local counterpart" not in output, "a resource type is in no table of local/apply.py"
+    assert "no local counterpart" not in output, (
+        "a resource type is in no table of local/engine/apply.py"
+    )
     assert "synthetic-token" not in output
 
 
@@ -82,10 +84,10 @@ def test_ctrl_c_and_kill_leave_nothing_but_the_data(tmp_path: Path) -> None:
     with demo(*flags) as process:
         wait_for(process, r" [1-9]\d* rows,")
         children = psutil.Process(process.pid).children(recursive=True)
-        assert {"local.x", "local.pubsub", "local.bigquery", "local.watchdog"} <= {
+        assert {"local.x", "local.pubsub", "local.bigquery", "local.machine.watchdog"} <= {
             word for child in children for word in child.cmdline()
         }
-        asked = [sys.executable, "-m", "local.query", "SELECT 'found' AS it"]
+        asked = [sys.executable, "-m", "local.demo.query", "SELECT 'found' AS it"]
         answer = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=60)
         assert "found" in answer.stdout, answer.stderr
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the demo's whole group

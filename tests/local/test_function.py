@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from local.errors import StackError
-from local.function import Launch, function_launch, missing_module
-from local.processes import Process, ProcessFailedError, accepts, free_port
-from local.watchdog import Watchdog
+from local.machine.errors import StackError
+from local.machine.function import Launch, function_launch, missing_module
+from local.machine.process import Process, ProcessFailedError, accepts, free_port
+from local.machine.watchdog import Watchdog
 
 MAIN = "import json\nfrom sink import rows\n\ndef entry(request):\n    return rows.answer()\n"
 FILES = {

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from local.errors import StackError
-from local.function import Launch
-from local.pod import Cluster, pod_launch
+from local.machine.errors import StackError
+from local.machine.function import Launch
+from local.machine.pod import Cluster, pod_launch
 
 SECRET = "projects/p/secrets/token"
 CONTAINER: dict[str, Any] = {

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.errors import BadInputError
-from local.processes import Process, ProcessFailedError, accepts, free_port, require_free
-from local.watchdog import Watchdog
+from local.machine.errors import BadInputError
+from local.machine.process import Process, ProcessFailedError, accepts, free_port, require_free
+from local.machine.watchdog import Watchdog
 
 
 def process(code: str, folder: Path, watchdog: Watchdog, **options: float) -> Process:
@@ -140,8 +140,8 @@ def test_no_orphan_after_kill_nine_of_the_parent(tmp_path: Path) -> None:
         f"""
         import os, sys, time
         from pathlib import Path
-        from local.processes import Process
-        from local.watchdog import Watchdog
+        from local.machine.process import Process
+        from local.machine.watchdog import Watchdog
         dog = Watchdog()
         folder = Path({str(tmp_path)!r})
         code = ("import signal, subprocess, sys, time;"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from local.errors import StackError
-from local.runtime import Runtime
+from local.machine.errors import StackError
+from local.machine.runtime import Runtime
 
 
 def run(runtime: Runtime, code: str) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from local.query import main as query
-from local.stack import LocalStack
+from local.demo.query import main as query
+from local.demo.stack import LocalStack
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,7 +75,7 @@ def test_each_post_once_though_the_function_is_killed(
 
 CHANGED = """
 import json
-from local.stack import LocalStack
+from local.demo.stack import LocalStack
 with LocalStack(rate=0, count=50) as stack:
     stack.wait_rows(50, timeout=60)
     topics = [t.name for t in stack.messaging.publisher.list_topics(project="projects/local-demo")]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from local import supervisor as supervision
-from local.errors import BadInputError, StackError
-from local.processes import Process, ProcessFailedError
-from local.supervisor import Supervisor
-from local.watchdog import Watchdog
+from local.machine import supervisor as supervision
+from local.machine.errors import BadInputError, StackError
+from local.machine.process import Process, ProcessFailedError
+from local.machine.supervisor import Supervisor
+from local.machine.watchdog import Watchdog
 
 STEADY = "print('ready x', flush=True); import time; time.sleep(60)"
 Make = Callable[[str, str], Process]

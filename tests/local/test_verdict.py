@@ -8,7 +8,7 @@ import pytest
 from google.cloud import bigquery
 
 from local import bigquery as bigquery_stand_in
-from local.verdict import judge
+from local.demo.verdict import judge
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from google.api_core.exceptions import DeadlineExceeded
 from google.cloud import pubsub_v1
 
 from local.bigquery import BigQueryServer
+from local.machine.runtime import Runtime
 from local.pubsub import PubSubServer
-from local.runtime import Runtime
 from tests.sink.deployed import READER, SOURCE, TOPIC, Dataset, Function, Start, until
 
 

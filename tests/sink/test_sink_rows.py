@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.bigquery_rows import columns, row_errors
+from local.bigquery.rows import columns, row_errors
 from sink.faults import PoisonError
 from sink.push import Message
 from sink.rows import OWN, RowSchema

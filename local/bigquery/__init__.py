@@ -1,0 +1,127 @@
+"""BigQuery on this machine: bqemulator in a child process, made strict and offline.
+
+In a test or the demo:
+
+    with BigQueryServer() as server:
+        client = server.client()          # the official google-cloud-bigquery client
+
+On a command line: `python -m local.bigquery --port 9050 --data-dir .demo/bigquery`; it prints
+`ready http://127.0.0.1:9050`. Other programs reach it by BIGQUERY_EMULATOR_HOST=<that address>.
+What differs from BigQuery is listed in `local/bigquery/emulator.py`, the faults that can be asked
+for in `local/bigquery/faults.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery
+
+HOST = "127.0.0.1"
+PROJECT = "local-project"
+
+
+class BigQueryServer:
+    """The stand-in as a context manager, in a child process.
+
+    Args:
+        port: TCP port on 127.0.0.1; 0 takes a free one.
+        data_dir: directory that keeps the data over restarts; None forgets it at the end.
+        project: project that queries without one belong to. Datasets of any project can be made.
+
+    Raises:
+        RuntimeError: on entering, when the child does not start; the message is its own line.
+    """
+
+    def __init__(
+        self, port: int = 0, data_dir: Path | str | None = None, *, project: str = PROJECT
+    ) -> None:
+        self._port = port
+        self._data_dir = data_dir
+        self._process: subprocess.Popen[str] | None = None
+        self.project = project
+        self.url = ""
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child."""
+        if self._process is None:
+            raise RuntimeError("BigQueryServer is not started: use it in a with statement")
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "local.bigquery", "--port", str(self._port)]
+        command += ["--project", self.project, "--parent", str(os.getpid())]
+        if self._data_dir is not None:
+            command += ["--data-dir", str(self._data_dir)]
+        root = Path(__file__).resolve().parents[2]
+        # stderr goes to a file: a pipe that nobody reads would stop the child when it is full.
+        with tempfile.TemporaryFile("w+") as errors:
+            self._process = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=root
+            )
+            line = self._process.stdout.readline() if self._process.stdout else ""
+            if not line.startswith("ready "):
+                self._process.wait(10)
+                errors.seek(0)
+                self.stop()
+                raise RuntimeError(f"the BigQuery stand-in did not start: {errors.read().strip()}")
+        self.url = line.split()[1]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the child; again and again without harm."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout:
+            process.stdout.close()
+
+    def client(self, project: str | None = None) -> bigquery.Client:
+        """An official client for this server, without credentials."""
+        from google.api_core.client_options import ClientOptions
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import bigquery
+
+        return bigquery.Client(
+            project=project or self.project,
+            credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+            client_options=ClientOptions(api_endpoint=self.url),
+        )
+
+    def faults(self, **faults: object) -> None:
+        """Set faults (see `local.bigquery.faults`); without arguments, clear them all."""
+        request = urllib.request.Request(  # noqa: S310 - our own loopback address
+            f"{self.url}/_standin/faults", json.dumps(faults).encode(), method="POST"
+        )
+        with urllib.request.urlopen(request, timeout=5):  # noqa: S310
+            pass
+
+    def stats(self) -> dict[str, Any]:
+        """Counts since the start: inserts, rows, rejected, faults, largest_insert."""
+        with urllib.request.urlopen(f"{self.url}/_standin/stats", timeout=5) as answer:  # noqa: S310
+            counts: dict[str, Any] = json.load(answer)
+        return counts

@@ -1,0 +1,219 @@
+"""bqemulator 1.4.0 made fit to stand in for BigQuery: what is switched off, bounded and checked.
+
+Switched off, because each of them was seen to break an offline or a long run:
+
+- DuckDB extensions from the network (`spatial`, `avro`, and DuckDB's own auto-install);
+- the time-travel snapshot of the whole table after each insert (100k rows took 4.5 GB);
+- the gRPC Storage API (nothing here uses it), tracing, per-request log lines and BQEMU_* variables;
+- the thread pool for simple requests: DuckDB's connection must not be shared between threads.
+
+Bounded: results of past queries, which bqemulator keeps for ever; DuckDB's memory.
+
+Not closed, and to be known when you write SQL or tests: `insertId` is ignored, so a repeated insert
+stores a second row (BigQuery's own dedup is best effort too: read the `_latest` views);
+`CURRENT_DATETIME()`, the counts of `APPROX_TOP_COUNT`, adding a column by `update_table`,
+`load_table_from_json`, primary keys and change data capture do not work as in BigQuery.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import warnings
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from local.bigquery.front import Front
+from local.bigquery.smoke import BQEMULATOR, EmulatorChangedError, smoke
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from bqemulator.api.dependencies import AppContext
+    from bqemulator.config import Settings
+    from starlette.types import ASGIApp
+
+KEPT_QUERIES = 200
+KEPT_RESULT_BYTES = 32 * 1024 * 1024
+DUCKDB_MEMORY = "256MB"
+
+
+async def _inline(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    return function(*args, **kwargs)
+
+
+class _NoGrpc:
+    """Stands where bqemulator would hold its gRPC server."""
+
+    async def start(self) -> None:
+        """Do nothing."""
+
+    async def stop(self, grace: float) -> None:
+        """Do nothing."""
+
+
+def _require(holder: object, *names: str) -> None:
+    for name in names:
+        if not hasattr(holder, name):
+            label = getattr(holder, "__name__", repr(holder))
+            raise EmulatorChangedError(
+                f"bqemulator {version('bqemulator')} has no {label}.{name}, which "
+                "local/bigquery/emulator.py replaces; "
+                f"install bqemulator=={BQEMULATOR} or adapt that file"
+            )
+
+
+def tame() -> list[Front]:
+    """Replace the parts of bqemulator named above, in this process.
+
+    Returns:
+        The fronts of the servers that are started from now on.
+
+    Raises:
+        EmulatorChangedError: a part is not where this version has it.
+    """
+    if version("bqemulator") != BQEMULATOR:
+        raise EmulatorChangedError(
+            f"bqemulator is {version('bqemulator')}, but local/bigquery/emulator.py is written for "
+            f"{BQEMULATOR}: pip install bqemulator=={BQEMULATOR}"
+        )
+    from bqemulator.config import LogFormat, LogLevel
+    from bqemulator.observability.logging_ import configure_logging
+
+    # Its modules log on import, to stdout, where the ready line is read.
+    configure_logging(level=LogLevel.WARNING, fmt=LogFormat.JSON)
+    warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
+    import bqemulator.server
+    import fastapi.dependencies.utils
+    import fastapi.routing
+    from bqemulator.domain.events import TableDataChanged
+    from bqemulator.jobs.executor import JOB_RESULTS, JOB_SCHEMAS
+    from bqemulator.storage.engine import DuckDBEngine
+    from bqemulator.versioning.snapshots import SnapshotManager
+
+    server: Any = bqemulator.server
+    _require(DuckDBEngine, "_load_spatial", "_load_format_extensions", "connection")
+    _require(SnapshotManager, "record_change", "capture")
+    _require(server, "create_app", "build_grpc_server", "EmulatorServer")
+    _require(fastapi.routing, "run_in_threadpool")
+    _require(fastapi.dependencies.utils, "run_in_threadpool")
+
+    def settle(engine: DuckDBEngine) -> None:
+        for setting in (
+            "autoinstall_known_extensions = false",
+            "autoload_known_extensions = false",
+            f"memory_limit = '{DUCKDB_MEMORY}'",
+            "threads = 2",
+            "preserve_insertion_order = false",
+        ):
+            engine.connection.execute(f"SET {setting}")
+
+    def record_change(manager: Any, project: str, dataset: str, table: str) -> None:
+        manager._events.publish(TableDataChanged(project, dataset, table))  # noqa: SLF001
+
+    def prune(context: AppContext, project: str) -> None:
+        kept = sum(table.nbytes for table in JOB_RESULTS.values())
+        while len(JOB_RESULTS) > 1 and (
+            len(JOB_RESULTS) > KEPT_QUERIES or kept > KEPT_RESULT_BYTES
+        ):
+            job = next(iter(JOB_RESULTS))
+            kept -= JOB_RESULTS.pop(job).nbytes
+            JOB_SCHEMAS.pop(job, None)
+            context.catalog.delete_job(project, job, not_found_ok=True)
+
+    create_app = server.create_app
+
+    fronts: list[Front] = []
+
+    def create_front(context: AppContext) -> ASGIApp:
+        fronts.append(Front(context, create_app(context), lambda project: prune(context, project)))
+        return fronts[-1]
+
+    replaced: list[tuple[object, str, object]] = [
+        (DuckDBEngine, "_load_spatial", settle),
+        (DuckDBEngine, "_load_format_extensions", lambda _: None),
+        (SnapshotManager, "record_change", record_change),
+        (server, "create_app", create_front),
+        (server, "build_grpc_server", lambda _: (_NoGrpc(), 0)),
+        (fastapi.routing, "run_in_threadpool", _inline),
+        (fastapi.dependencies.utils, "run_in_threadpool", _inline),
+    ]
+    for holder, name, replacement in replaced:
+        setattr(holder, name, replacement)
+    return fronts
+
+
+def settings(host: str, port: int, project: str, data_dir: Path | None) -> Settings:
+    """Settings of bqemulator; nothing is taken from the environment."""
+    for name in [name for name in os.environ if name.upper().startswith("BQEMU_")]:
+        del os.environ[name]
+    from bqemulator.config import LogLevel, PersistenceMode, Settings
+
+    return Settings(
+        rest_host=host,
+        rest_port=port,
+        grpc_port=0,
+        default_project_id=project,
+        data_dir=data_dir,
+        persistence_mode=PersistenceMode.PERSISTENT if data_dir else PersistenceMode.EPHEMERAL,
+        time_travel_retention_days=7,
+        query_cache_ttl_seconds=0,
+        enable_format_extensions=False,
+        log_level=LogLevel.WARNING,
+        metrics_enabled=False,
+        tracing_enabled=False,
+    )
+
+
+async def _outlive(parent: int, stop: asyncio.Event) -> None:
+    """Set `stop` when `parent` is gone: a test run killed with -9 leaves no stand-in behind."""
+    while os.getppid() == parent:
+        await asyncio.sleep(0.5)
+    stop.set()
+
+
+async def serve(
+    host: str, port: int, project: str, data_dir: Path | None, parent: int | None
+) -> None:
+    """Serve until SIGTERM or SIGINT; prints `ready <url>` when requests are accepted.
+
+    Args:
+        host: address to bind.
+        port: port to bind, 0 for a free one.
+        project: project of queries that name none.
+        data_dir: where DuckDB's file is kept, or None.
+        parent: process whose end ends the server too, or None.
+
+    Raises:
+        EmulatorChangedError: bqemulator does not behave as this module expects.
+    """
+    fronts = tame()
+    from bqemulator.server import EmulatorServer
+
+    server = EmulatorServer(settings(host, port, project, data_dir))
+    await server.start()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await smoke(server.rest_url, project)
+        snapshots = server._engine.execute(  # noqa: SLF001
+            "SELECT COUNT(*) FROM duckdb_tables() WHERE schema_name = '_bqemulator_snapshots'"
+        ).fetchall()
+        if snapshots != [(0,)]:
+            raise EmulatorChangedError("bqemulator copies the table after each insert again")
+        fronts[0].forget()
+        watch = asyncio.create_task(_outlive(parent, stop)) if parent else None
+        print(f"ready {server.rest_url}", flush=True)
+        await stop.wait()
+        if watch:
+            watch.cancel()
+    finally:
+        # A request that hangs on purpose (insert_delay_ms) must not outlive the stand-in.
+        try:
+            await asyncio.wait_for(server.stop(), 1.0)
+        except TimeoutError:
+            await server._engine.stop()  # noqa: SLF001 - flushes the data directory

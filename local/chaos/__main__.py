@@ -1,0 +1,157 @@
+"""Break the local pipeline on a seeded schedule while posts flow, and account for each post.
+
+    make chaos ARGS="--seed 1 --posts 100000"
+
+Exit codes: 0 nothing lost and nothing doubled; 1 something was, or the stack failed; 2 the command
+line is wrong. Back-off, connect limits and time limits are those of the deployed producer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from rich.console import Console
+
+from local.chaos.report import content, lines, tables, verdict
+from local.chaos.run import ChaosRun, Progress
+from local.chaos.schedule import full_plan
+from local.demo.stack import LocalStack
+from local.machine.errors import BadInputError, StackError
+
+LEAST_POSTS = 20_000
+"""Below it the faults stand so close that one hides another."""
+EVERY = 5.0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"chaos: {message}; --help lists what there is\n")
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line; argparse ends with one line and exit code 2 at what it can't read."""
+    parser = _Parser(prog="python -m local.chaos", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of the schedule and of the posts")
+    parser.add_argument(
+        "--posts",
+        type=_posts,
+        default=100_000,
+        help=f"that X delivers, {LEAST_POSTS} or more (default %(default)s)",
+    )
+    parser.add_argument(
+        "--rate", type=_rate, default=1000.0, help="posts a second (default %(default)g)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
+    return parser.parse_args(argv)
+
+
+def _posts(text: str) -> int:
+    if not text.isdecimal() or int(text) < LEAST_POSTS:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from {LEAST_POSTS} up")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 1 <= number <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 1 to 100000")
+    return number
+
+
+class _Screen:
+    """One line that moves on a terminal, a line each few seconds elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._began, self._shown = console, time.monotonic(), 0.0
+        self._status = console.status("starting") if console.is_terminal else None
+        if self._status:
+            self._status.start()
+
+    def show(self, state: Progress) -> None:
+        """Show where the run is."""
+        now = time.monotonic()
+        if now - self._shown < (0.5 if self._status else EVERY):
+            return
+        self._shown = now
+        text = (
+            f"{now - self._began:4.0f} s  {state.phase}: {state.delivered:,} posts delivered, "
+            f"{state.backlog:,} on the way, {state.dead_letters} dead letters"
+        )
+        if self._status:
+            self._status.update(text)
+        else:
+            print(text, flush=True)
+
+    def end(self) -> None:
+        """Leave the terminal as it was."""
+        if self._status:
+            self._status.stop()
+
+
+def _interrupted(_: int, __: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run once; returns the exit code."""
+    options = arguments(argv)
+    if options.json and not options.json.parent.is_dir():
+        print(f"chaos: --json {options.json}: no such directory", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, _interrupted)
+    data = Path(tempfile.mkdtemp(prefix="tweets-chaos-"))
+    passed = False
+    try:
+        passed = _run(options, data)
+    except BadInputError as error:
+        print(f"chaos: {error}", file=sys.stderr)
+        return 2
+    except (StackError, OSError) as error:
+        print(f"chaos: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("chaos: interrupted; every process has ended", file=sys.stderr)
+        return 130
+    finally:
+        if passed:
+            shutil.rmtree(data, ignore_errors=True)
+        else:
+            print(f"chaos: logs and data are kept in {data}", file=sys.stderr)
+    return 0 if passed else 1
+
+
+def _run(options: argparse.Namespace, data: Path) -> bool:
+    console = Console()
+    screen = _Screen(console)
+    try:
+        with LocalStack(
+            rate=options.rate, count=options.posts, seed=options.seed, data_dir=data
+        ) as stack:
+            plan = full_plan(options.seed, options.posts)
+            outcome = ChaosRun(stack, plan, options.seed, screen.show).run()
+    finally:
+        screen.end()
+    if options.json:
+        options.json.write_text(json.dumps(content(outcome), indent=1) + "\n")
+    if console.is_terminal:
+        for table in tables(outcome):
+            console.print(table)
+    else:
+        print(*lines(outcome), sep="\n")
+    print(*verdict(outcome), sep="\n")
+    return not outcome.failures()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

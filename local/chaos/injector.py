@@ -1,0 +1,251 @@
+"""Injects the faults of a plan into a running local stack."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import psutil
+
+from local.chaos.letters import dead_letters
+from local.chaos.schedule import TARGETS, Fault
+from local.demo.figures import read_text
+from local.demo.stack import LocalStack
+from local.x.snowflake import made_at
+
+NO_SEGMENT = 1_000_000
+"""Bytes that a file may have while the disk is full: a segment of the journal has 1 MiB."""
+MORE = 50
+"""Posts that X makes beyond its count when a fault that needs some comes after the last."""
+_ID_PATIENCE = 120.0  # the stream may be in X's longest wait
+
+
+class Injector:
+    """Carries out a plan: X gets its faults at once, each with its place; the others are timed.
+
+    Attributes:
+        injected: times, by the name of the fault.
+        hit: requests, messages or rows that BigQuery and Pub/Sub failed for it, by their own count.
+        rejected: ids of the posts whose rows BigQuery rejects.
+    """
+
+    def __init__(self, stack: LocalStack, plan: Sequence[Fault]) -> None:
+        self._stack = stack
+        self._waiting = [each for each in plan if each.target != "x"]
+        self._asked_of_x = [each for each in plan if each.target == "x"]
+        self._locks = {name: threading.Lock() for name in TARGETS}
+        self._pool = ThreadPoolExecutor(8, thread_name_prefix="fault")
+        self._running: list[Future[None]] = []
+        self.injected: Counter[str] = Counter()
+        self.hit: Counter[str] = Counter()
+        self.rejected: set[int] = set()
+
+    def start(self) -> None:
+        """Give X its faults."""
+        faults: list[dict[str, Any]] = []
+        for each in self._asked_of_x:
+            if each.act == "refused":
+                faults.append({"kind": "http", "after_posts": each.at, **each.options})
+                faults.append({"kind": "close", "after_posts": each.at})
+            else:
+                faults.append({"kind": each.act, "after_posts": each.at, **each.options})
+        send(f"{self._stack.x_url}/_standin/faults", faults)
+
+    def turn(self, delivered: int) -> None:
+        """Start what is due.
+
+        Raises:
+            Exception: whatever an injection failed with; the run would prove nothing.
+        """
+        while self._waiting and self._waiting[0].at <= delivered:
+            self._running.append(self._pool.submit(self._inject, self._waiting.pop(0)))
+        for each in self._running:
+            if each.done():
+                each.result()
+        self._running = [each for each in self._running if not each.done()]
+
+    @property
+    def finished(self) -> bool:
+        """Whether every fault has been injected and is over."""
+        return not self._waiting and not self._running
+
+    def settle(self) -> None:
+        """Count X's faults and what the others hit; call it at the end, when all is over."""
+        self._pool.shutdown()
+        for target in ("pubsub", "bigquery"):
+            self._note_hits(target)
+        pending = json.loads(read_text(f"{self._stack.x_url}/_standin/faults"))
+        left = Counter((fault["kind"], fault["after_posts"]) for fault in pending)
+        for each in self._asked_of_x:
+            key = ("http" if each.act == "refused" else each.act, each.at)
+            if not left[key]:
+                self.injected[each.name] += each.times
+
+    def lift(self) -> None:
+        """BigQuery rejects rows no longer."""
+        send(f"{self._stack.bigquery_url}/_standin/faults", {})
+
+    def _inject(self, fault: Fault) -> None:
+        with self._locks[fault.target]:
+            getattr(self, f"_{fault.act}")(fault)
+        self.injected[fault.name] += fault.times
+
+    def _kill(self, fault: Fault) -> None:
+        self._stack.kill(fault.target)
+        self._stack.processes[fault.target].wait_ready(30)
+
+    def _kill_holding(self, fault: Fault) -> None:
+        """Kill it when Pub/Sub has taken nothing for a while: what it has read is on disk only."""
+        with self._locks["pubsub"]:
+            seconds = fault.options["seconds"]
+            wanted = {"publish_unavailable_seconds": seconds + 1.0}
+            send(f"{self._stack.pubsub_control_url}/faults", wanted)
+            time.sleep(seconds)
+            self._kill(fault)
+            time.sleep(1.0)
+
+    def _restart(self, fault: Fault) -> None:
+        self._stack.restart(fault.target)
+
+    def _port_loss(self, fault: Fault) -> None:
+        """The server ends and its port refuses connections; what it has acknowledged it keeps."""
+        self._note_hits(fault.target)
+        self._stack.hold(fault.target)
+        time.sleep(fault.options["seconds"])
+        self._stack.resume(fault.target)
+        if fault.target == "bigquery":
+            self._reject_all()
+
+    def _redeliver(self, fault: Fault) -> None:
+        wanted = {"redeliver": 0.5, "count": fault.options["count"]}
+        send(f"{self._stack.pubsub_control_url}/faults", wanted)
+
+    def _outage(self, fault: Fault) -> None:
+        seconds = fault.options["seconds"]
+        send(f"{self._stack.pubsub_control_url}/faults", {"publish_unavailable_seconds": seconds})
+        time.sleep(seconds)
+
+    def _status(self, fault: Fault) -> None:
+        options = fault.options
+        wanted = {"insert_status": options["status"], "seconds": options["seconds"]}
+        if options.get("stored"):
+            wanted["stored"] = True
+        send(f"{self._stack.bigquery_url}/_standin/faults", wanted)
+        time.sleep(options["seconds"] + 0.2)
+
+    def _slow(self, fault: Fault) -> None:
+        options = fault.options
+        wanted = {"insert_delay_ms": options["ms"], "seconds": options["seconds"]}
+        send(f"{self._stack.bigquery_url}/_standin/faults", wanted)
+        time.sleep(options["seconds"] + 0.2)
+
+    def _reject(self, fault: Fault) -> None:
+        """Hold every row back until the ids of some are known, then reject those."""
+        url = f"{self._stack.bigquery_url}/_standin/faults"
+        send(url, {"insert_status": 503})
+        try:
+            begun = time.time()
+            stats = read_stats(self._stack.x_url)
+            since = stats["delivered"] + stats["unacknowledged"]
+            ids: set[int] = set()
+            while len(ids) < fault.options["rows"]:
+                if time.time() > begun + _ID_PATIENCE:
+                    raise RuntimeError("X delivers no posts whose rows could be rejected")
+                time.sleep(0.1)
+                if (now := read_stats(self._stack.x_url))["delivered"] >= now["count"]:
+                    wanted = {"count": now["count"] + MORE}
+                    send(f"{self._stack.x_url}/_standin/settings", wanted)
+                lines = read_text(
+                    f"{self._stack.x_url}/_standin/delivered?since={since}&limit=1000"
+                ).splitlines()
+                # A post made before could be in the table already and be sent a second time.
+                new = [number for line in lines if _made(number := int(line.split()[0])) > begun]
+                ids = set(new[: fault.options["rows"]])
+            self.rejected |= ids
+            self._reject_all()
+        finally:
+            send(url, {"insert_status": 503, "seconds": 0})
+        # The stand-in forgets what to reject when its port is lost, so nothing else happens to it
+        # or to the dead letters until these rows are among them.
+        with self._locks["pubsub"]:
+            self._wait_dead(ids)
+
+    def _wait_dead(self, ids: set[int]) -> None:
+        """Wait until these posts are dead letters."""
+        deadline = time.monotonic() + _ID_PATIENCE
+        names = {str(each) for each in ids}
+        while not names <= {letter.id for letter in dead_letters(self._stack)}:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"rejected rows are no dead letters: {sorted(names)}")
+            time.sleep(1.0)
+
+    def _reject_all(self) -> None:
+        if self.rejected:
+            wanted = {"reject_ids": sorted(self.rejected)}
+            send(f"{self._stack.bigquery_url}/_standin/faults", wanted)
+
+    def _disk(self, fault: Fault) -> None:
+        """No file may grow to the size of a journal segment, and Pub/Sub is down so that one fills.
+
+        It is the same error to the producer as a full disk (an OSError when the space is reserved),
+        made without root.
+        """
+        pid = self._stack.processes["producer"].pid
+        if pid is None:
+            raise RuntimeError("the producer is not started")
+        process, seconds = psutil.Process(pid), fault.options["seconds"]
+        soft, hard = process.rlimit(psutil.RLIMIT_FSIZE)
+        process.rlimit(psutil.RLIMIT_FSIZE, (NO_SEGMENT, hard))
+        try:
+            with self._locks["pubsub"]:
+                wanted = {"publish_unavailable_seconds": seconds}
+                send(f"{self._stack.pubsub_control_url}/faults", wanted)
+                time.sleep(seconds + 1.0)
+        finally:
+            process.rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
+
+    def _note_hits(self, target: str) -> None:
+        """Add a stand-in's own counts, which begin anew with its process."""
+        if target == "pubsub":
+            stats = json.loads(read_text(f"{self._stack.pubsub_control_url}/stats"))["faults"]
+            self.hit["messages delivered again"] += stats["redelivered"]
+            self.hit["publish requests refused"] += stats["refused_publishes"]
+            return
+        for name, count in read_stats(self._stack.bigquery_url)["faults"].items():
+            self.hit[name.replace("_", " ")] += count
+
+
+def _made(number: int) -> float:
+    return made_at(number) / 1000
+
+
+def read_stats(url: str) -> dict[str, Any]:
+    """GET /_standin/stats of a stand-in.
+
+    Raises:
+        OSError: it does not answer.
+    """
+    stats: dict[str, Any] = json.loads(read_text(f"{url}/_standin/stats"))
+    return stats
+
+
+def send(url: str, content: object) -> None:
+    """POST JSON to a stand-in's control.
+
+    Raises:
+        OSError: it does not answer, or refuses; the message holds its words.
+    """
+    request = urllib.request.Request(url, json.dumps(content).encode(), method="POST")  # noqa: S310
+    request.add_header("Content-Type", "application/json")
+    try:
+        with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - our own loopback address
+            pass
+    except urllib.error.HTTPError as error:
+        raise OSError(f"{url}: {error.read().decode()}") from error

@@ -1,0 +1,112 @@
+"""The dead letters of a chaos run against what was made to be one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence, Set
+from dataclasses import dataclass
+
+from local.chaos.gaps import Gap
+from local.demo.stack import LocalStack
+from operations.dead_letters import DeadLetter, DeadLetterQueue, subscriber_client
+
+KEPT_LINE = 1_000_000
+"""Of a line longer than this the producer may keep the start only."""
+
+
+@dataclass(frozen=True)
+class Letters:
+    """The dead letters against what should be there.
+
+    Attributes:
+        lines: poison lines found among the dead letters.
+        rows: rejected posts found among them.
+        in_gaps: poison lines that arrived at the producer's machine within a recorded gap.
+        missing: poison that is not among the dead letters, and not in a gap.
+        strange: dead letters that are no poison.
+        copies: dead letters that are there more than once, as after a kill.
+    """
+
+    lines: int
+    rows: int
+    in_gaps: int
+    missing: tuple[str, ...]
+    strange: tuple[str, ...]
+    copies: int
+
+    @classmethod
+    def of(
+        cls,
+        letters: Iterable[DeadLetter],
+        poison: Sequence[bytes],
+        rejected: Set[int],
+        gaps: Sequence[Gap],
+        made_into_poison: Collection[int],
+    ) -> Letters:
+        """Compare them.
+
+        Args:
+            letters: all that wait.
+            poison: lines that X sent and that can't become a row.
+            rejected: ids of posts that BigQuery was asked to reject.
+            gaps: intervals not covered.
+            made_into_poison: ids of posts that X made and did not deliver.
+        """
+        seen: Counter[str] = Counter()
+        lines: set[int] = set()
+        rows: set[int] = set()
+        strange = []
+        for letter in letters:
+            seen[letter.id] += 1
+            if letter.kind == "post" and letter.reason == "row_rejected":
+                if int(letter.id) in rejected:
+                    rows.add(int(letter.id))
+                    continue
+            elif (index := _line_of(letter.data, poison)) is not None:
+                lines.add(index)
+                continue
+            strange.append(f"{letter.reason} {letter.kind} {letter.id}")
+        missing, in_gaps = [f"post {each}" for each in sorted(rejected - rows)], 0
+        for index, line in enumerate(poison):
+            if index in lines:
+                continue
+            start = line[:2000]
+            if any(
+                digits(each) in start and any(gap.holds(each) for gap in gaps)
+                for each in made_into_poison
+            ):
+                in_gaps += 1
+            else:
+                missing.append(f"line {start[:80]!r}")
+        copies = sum(count - 1 for count in seen.values())
+        return cls(len(lines), len(rows), in_gaps, tuple(missing), tuple(strange), copies)
+
+    @property
+    def exact(self) -> bool:
+        """Each poison is a dead letter, and nothing else is."""
+        return not self.missing and not self.strange
+
+
+def digits(post_id: int) -> bytes:
+    """The part of an id that each poison line shows of the post it was made from: all but one."""
+    return str(post_id)[1:].encode()
+
+
+def _line_of(data: bytes, poison: Sequence[bytes]) -> int | None:
+    for index, line in enumerate(poison):
+        if line == data or (len(line) > len(data) > KEPT_LINE and line.startswith(data)):
+            return index
+    return None
+
+
+def dead_letters(stack: LocalStack) -> list[DeadLetter]:
+    """Every dead letter of the stack that waits; none is consumed."""
+    client = subscriber_client(stack.pubsub_address)
+    with client, DeadLetterQueue(client, reader(stack), wait=2.0) as queue:
+        return [letter for batch in queue.batches() for letter in batch]
+
+
+def reader(stack: LocalStack) -> str:
+    """Full name of the subscription on the dead letters."""
+    topic = stack.processes["producer"].env["DEAD_LETTER_TOPIC"]
+    return topic.replace("/topics/", "/subscriptions/") + "-reader"

@@ -1,0 +1,129 @@
+"""`make demo`: the whole pipeline on this machine, with synthetic posts, until Ctrl-C.
+
+Exit codes: 0 done, 1 a post was lost or doubled or a process failed for good, 2 bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import signal
+import sys
+import time
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from local.demo.flags import EASY, arguments
+from local.machine.errors import BadInputError, StackError
+from local.machine.launcher import DASHBOARD
+
+if TYPE_CHECKING:
+    from local.demo.stack import LocalStack
+    from local.demo.verdict import Verdict
+
+PATIENCE = 60.0
+"""Seconds without a new row after which a counted run gives up waiting for the rest."""
+
+
+class _Ended(KeyboardInterrupt):
+    """SIGINT or SIGTERM came; like KeyboardInterrupt, no `except Exception` may take it."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the demo; returns the exit code."""
+    options = arguments(argv)
+    console = Console()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    try:
+        return _run(options, console)
+    except BadInputError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 2
+    except StackError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except _Ended:
+        return 0
+
+
+def _end(_: int, __: FrameType | None) -> None:
+    raise _Ended
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
+    # Not at the top: wrong flags are answered at once, and see the end of this file.
+    from local.demo.query import RUNNING
+    from local.demo.screen import placement_lines
+    from local.demo.stack import LocalStack
+
+    config: dict[str, Any] = dict(options.config)
+    if options.rules is not None:
+        config["tweets:rules"] = options.rules
+    rate = options.rate if options.rate is not None else 0.0 if options.count else EASY
+    stack = LocalStack(
+        stack=options.stack,
+        config=config,
+        rate=rate,
+        count=options.count or 0,
+        seed=options.seed,
+        data_dir=options.data_dir,
+        ports=dict(options.port),
+        dashboard=not options.no_dashboard and (DASHBOARD / "app.py").exists(),
+    )
+    with stack:
+        console.print(f"logs in {stack.logs}", highlight=False, soft_wrap=True)
+        if options.list and console.is_terminal:  # plain lines list them anyhow
+            print(*placement_lines(stack.placements), sep="\n")
+        RUNNING.parent.mkdir(exist_ok=True)
+        RUNNING.write_text(stack.bigquery_url)
+        try:
+            return _watch(stack, options, console)
+        finally:
+            RUNNING.unlink(missing_ok=True)
+
+
+def _watch(stack: LocalStack, options: argparse.Namespace, console: Console) -> int:
+    from local.demo.screen import LiveScreen, PlainScreen
+
+    screen = (LiveScreen if console.is_terminal else PlainScreen)(console, stack)
+    ends = stack.started_at + options.duration if options.duration is not None else math.inf
+    try:
+        with screen:
+            if options.count:
+                verdict = stack.wait_verdict(PATIENCE, screen.show, ends)
+            else:
+                while time.monotonic() < ends:
+                    stack.check()
+                    screen.show(stack.figures())
+                    time.sleep(1.0)
+    except _Ended:
+        console.print("stopping: producer, what is on the way, function, stand-ins ...")
+        return 0
+    return _report(stack, verdict) if options.count else 0
+
+
+def _report(stack: LocalStack, verdict: Verdict) -> int:
+    figures = stack.figures()
+    print(verdict.line())
+    print(*verdict.details(), sep="\n")
+    print(f"{figures.dead_letters} dead letters")
+    if first := stack.first_row():
+        print(f"first row {first:.1f} s after the start")
+    memory = ", ".join(f"{name} {size / 2**20:.0f}" for name, size in figures.memory.items())
+    print(f"memory {sum(figures.memory.values()) / 2**20:.0f} MB: {memory}")
+    if verdict.posts < figures.made:
+        print(f"{figures.made - verdict.posts} posts never left X: their connection was gone")
+    if figures.made < stack.count:
+        print(f"X has sent only {figures.made} of {stack.count} posts; see {stack.logs}")
+    return 0 if verdict.ok and figures.made >= stack.count else 1
+
+
+if __name__ == "__main__":
+    # google-cloud-bigquery loads these two wherever they are installed, here for the dashboard:
+    # 90 MB in this process for nothing.
+    for unwanted in ("pandas", "pyarrow"):
+        sys.modules[unwanted] = None  # type: ignore[assignment]
+    sys.exit(main())

@@ -1,0 +1,107 @@
+"""The demo's flags: each checked when it is read, and refused in one line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import NoReturn
+
+import yaml
+
+from local.machine.launcher import PORTS
+
+DESCRIPTION = """The whole pipeline on this machine, with synthetic posts, until Ctrl-C.
+Exit codes: 0 done, 1 a post was lost or doubled or a process failed for good, 2 bad input."""
+EASY = 25.0
+"""Posts a second without --count: enough to see it move, and easy on a laptop's fan."""
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line; argparse ends with one line and exit code 2 at what it can't read."""
+    parser = _Parser(prog="python -m local.demo", description=DESCRIPTION)
+    parser.add_argument(
+        "--rate",
+        type=_number,
+        help=f"posts a second; 0 as fast as they are read (default {EASY:g}, with --count 0)",
+    )
+    parser.add_argument("--count", type=_count, help="end after so many posts, with a verdict")
+    parser.add_argument("--duration", type=_number, help="end after so many seconds")
+    parser.add_argument("--seed", type=int, help="same seed and rules, same posts")
+    parser.add_argument("--stack", default="dev", help="which Pulumi.<stack>.yaml (%(default)s)")
+    parser.add_argument(
+        "--config",
+        action="append",
+        type=_setting,
+        default=[],
+        metavar="KEY=VALUE",
+        help="configuration over that file's, such as tweets:postBudget=500; may be repeated",
+    )
+    parser.add_argument(
+        "--rules",
+        type=_rules,
+        help='rules of the stream, JSON [{"value": ..., "tag": ...}] or file',
+    )
+    parser.add_argument("--data-dir", type=Path, help="keep the data here over restarts")
+    parser.add_argument(
+        "--port",
+        action="append",
+        type=_port,
+        default=[],
+        metavar="NAME=NUMBER",
+        help=f"a fixed port for one of {', '.join(PORTS)}; may be repeated",
+    )
+    parser.add_argument("--no-dashboard", action="store_true", help="without the page of charts")
+    parser.add_argument("--list", action="store_true", help="list each resource, then go on")
+    return parser.parse_args(argv)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"demo: {message}; --help lists what there is\n")
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 0 up")
+    return number
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 up")
+    return int(text)
+
+
+def _setting(text: str) -> tuple[str, object]:
+    key, found, value = text.partition("=")
+    if not found or ":" not in key:
+        raise argparse.ArgumentTypeError(f"{text!r} must be KEY=VALUE, KEY such as tweets:dataset")
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: the value is not YAML") from error
+    return key, "" if read is None else read
+
+
+def _rules(text: str) -> object:
+    try:
+        return json.loads(text if text.lstrip().startswith("[") else Path(text).read_text())
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error.strerror}") from error
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
+
+
+def _port(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if name not in PORTS or not number.isdecimal() or not 1 <= int(number) <= 65535:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be NAME=NUMBER, NAME one of {', '.join(PORTS)}, NUMBER 1 to 65535"
+        )
+    return name, int(number)

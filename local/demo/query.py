@@ -1,0 +1,83 @@
+"""`python -m local.demo.query "SELECT ..."`: ask the BigQuery of the running demo, get a table.
+
+Asks the demo that runs from this checkout, or the address in BIGQUERY_EMULATOR_HOST where that is
+set. Table names need no project: `tweet_data.tweets_latest`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from google.api_core.exceptions import GoogleAPICallError, RetryError
+from google.cloud.bigquery.retry import DEFAULT_RETRY
+from google.cloud.bigquery.table import RowIterator
+from rich.console import Console
+from rich.table import Table
+
+from local.demo.configuration import DEMO
+from local.engine.tables import client
+
+VARIABLE = "BIGQUERY_EMULATOR_HOST"
+RUNNING = Path(__file__).resolve().parents[2] / "build" / "demo-bigquery"
+"""Holds the BigQuery address of the demo that runs from this checkout."""
+SECONDS = 30.0
+RETRY_SECONDS = 2.0
+
+
+def main(argv: list[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Print the rows of a query; 2 when it can't be asked, with one line on stderr."""
+    parser = argparse.ArgumentParser(prog="python -m local.demo.query", description=__doc__)
+    parser.add_argument("sql", help="a query in GoogleSQL")
+    parser.add_argument("--project", default=str(DEMO["gcp:project"]), help="default %(default)s")
+    parser.add_argument("--limit", type=int, default=100, help="rows to print (%(default)s)")
+    options = parser.parse_args(argv)
+    if not options.sql.strip():
+        print('query: the query is empty: give one such as "SELECT 1"', file=sys.stderr)
+        return 2
+    address = environ.get(VARIABLE) or (RUNNING.read_text() if RUNNING.exists() else "")
+    if not address:
+        print(
+            "query: no demo runs from this checkout: start `make demo`, or name the address of "
+            f"another in {VARIABLE}",
+            file=sys.stderr,
+        )
+        return 2
+    if not address.startswith(("http://", "https://")):
+        print(f"query: {VARIABLE} is {address!r}, not http://HOST:PORT", file=sys.stderr)
+        return 2
+    try:
+        # Short retries: a stand-in that is gone stays gone.
+        retry = DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
+        job = client(address, options.project).query(
+            options.sql, retry=retry, job_retry=None, timeout=SECONDS
+        )
+        rows = job.result(retry=retry, job_retry=None, timeout=SECONDS, max_results=options.limit)
+    except GoogleAPICallError as error:
+        # The message repeats itself, with the job's id and place, over several lines.
+        said = error.errors[0].get("message") if error.errors else None
+        first = (said or error.message or type(error).__name__).splitlines()[0]
+        print(f"query: {first}", file=sys.stderr)
+        return 2
+    except (RetryError, OSError) as error:
+        print(
+            f"query: nothing answers at {address} ({type(error).__name__}): is the demo running?",
+            file=sys.stderr,
+        )
+        return 2
+    Console().print(_table(rows))
+    return 0
+
+
+def _table(rows: RowIterator) -> Table:
+    table = Table(*[field.name for field in rows.schema])
+    for row in rows:
+        table.add_row(*["NULL" if value is None else str(value) for value in row.values()])
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

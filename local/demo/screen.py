@@ -1,0 +1,180 @@
+"""The demo as a person sees it: one screen that moves, or plain lines without a terminal."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from local.demo.figures import Figures, Latency
+from local.demo.stack import LocalStack
+from local.engine.apply import Placement
+
+RATE_SECONDS = 5.0
+SAMPLE = "SELECT id, created_at, text FROM {dataset}.tweets_latest ORDER BY id DESC LIMIT 9"
+
+
+def query_command(stack: LocalStack) -> str:
+    """A command that a person can paste to look at the newest posts."""
+    dataset = stack.dataset.rpartition(".")[2]
+    return f'.venv/bin/python -m local.demo.query "{SAMPLE.format(dataset=dataset)}"'
+
+
+def placement_lines(placements: Sequence[Placement]) -> list[str]:
+    """Each resource on a line: what became of it, type, name, where or why not."""
+    return [
+        f"{each.state:<10} {each.resource.type:<48} {each.resource.name}: {each.note}"
+        for each in placements
+    ]
+
+
+class Pace:
+    """Rows a second over the last few seconds."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def add(self, rows: int) -> float:
+        """Note the count of rows now; the rate since at most RATE_SECONDS."""
+        now = time.monotonic()
+        self._seen.append((now, rows))
+        while now - self._seen[0][0] > RATE_SECONDS:
+            self._seen.popleft()
+        since, before = self._seen[0]
+        return (rows - before) / (now - since) if now > since else 0.0
+
+
+class PlainScreen:
+    """A line every second or so, for a log."""
+
+    def __init__(self, console: Console, stack: LocalStack) -> None:
+        self._console, self._stack, self._pace, self._shown = console, stack, Pace(), 0
+
+    def __enter__(self) -> PlainScreen:
+        for line in placement_lines(self._stack.placements):
+            self._print(line)
+        self._print(f"query: {query_command(self._stack)}")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, figures: Figures) -> None:
+        """Print what is new."""
+        supervisor = self._stack.supervisor
+        events = list(supervisor.events)[self._shown :] if supervisor else []
+        self._shown += len(events)
+        for event in events:
+            self._print(event)
+        self._print(f"{figures.line()}, {self._pace.add(figures.distinct):.0f} rows/s")
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveScreen:
+    """The whole screen, drawn anew once a second."""
+
+    def __init__(self, console: Console, stack: LocalStack) -> None:
+        self._stack, self._pace = stack, Pace()
+        self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
+
+    def __enter__(self) -> LiveScreen:
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.__exit__(None, None, None)
+
+    def show(self, figures: Figures) -> None:
+        """Draw the figures."""
+        pace = self._pace.add(figures.distinct)
+        # What a low terminal cuts off comes last.
+        parts: list[RenderableType] = [
+            _pipeline(figures, pace, self._stack),
+            _where(self._stack),
+            _processes(figures, self._stack),
+            _resources(self._stack.placements),
+        ]
+        self._live.update(Group(*parts), refresh=True)
+
+
+def _pipeline(figures: Figures, pace: float, stack: LocalStack) -> Panel:
+    table = Table.grid(padding=(0, 3), expand=True)
+    for _ in range(6):
+        table.add_column(justify="right")
+    wanted = f" of {stack.count:,}" if stack.count else ""
+    heads = [
+        "posts from X",
+        "messages",
+        "on the way",
+        "dead letters",
+        "posts in BigQuery",
+        "rows/s",
+    ]
+    table.add_row(*[f"[dim]{head}" for head in heads])
+    table.add_row(
+        f"[bold]{figures.posts:,}[/]{wanted}",
+        f"[bold]{figures.published:,}",
+        f"[bold]{figures.backlog:,}",
+        f"[bold {'red' if figures.dead_letters else ''}]{figures.dead_letters:,}",
+        f"[bold green]{figures.distinct:,}",
+        f"[bold]{pace:,.0f}",
+    )
+    age = time.monotonic() - stack.started_at
+    subtitle = (
+        f"read to row {_latency(figures.read_to_row)} · post to row {_latency(figures.post_to_row)}"
+        f" · {figures.rows:,} rows with repeats"
+    )
+    title = f"X → producer → Pub/Sub → function → BigQuery · {age:.0f} s"
+    return Panel(table, title=title, subtitle=subtitle)
+
+
+def _latency(latency: Latency | None) -> str:
+    return f"p50 {latency.p50:,.0f} ms, p99 {latency.p99:,.0f} ms" if latency else "not yet"
+
+
+def _processes(figures: Figures, stack: LocalStack) -> Panel:
+    table = Table.grid(padding=(0, 2))
+    for name, process in stack.processes.items():
+        memory = figures.memory.get(name, 0) / 2**20
+        state = f"pid {process.pid}" if process.running else "[red]down[/]"
+        again = f"started {process.starts} times" if process.starts > 1 else ""
+        table.add_row(name, state, f"{memory:.0f} MB", again)
+    table.add_row("demo", f"pid {os.getpid()}", f"{figures.memory.get('this', 0) / 2**20:.0f} MB")
+    events = list(stack.supervisor.events)[-3:] if stack.supervisor else []
+    total = sum(figures.memory.values()) / 2**20
+    parts: list[RenderableType] = [table, *[f"[yellow]{escape(event)}" for event in events]]
+    return Panel(
+        Group(*parts), title=f"processes · {total:.0f} MB", subtitle=f"logs in {stack.logs}"
+    )
+
+
+def _resources(placements: Sequence[Placement]) -> Panel:
+    table = Table.grid(padding=(0, 2))
+    for state, colour in (("applied", "green"), ("cloud-only", "dim")):
+        counts = Counter(each.resource.type for each in placements if each.state == state)
+        names = " · ".join(
+            f"{kind.rpartition(':')[2]}{f' ×{count}' if count > 1 else ''}"
+            for kind, count in counts.items()
+        )
+        table.add_row(f"[{colour}]{state} {sum(counts.values())}", f"[{colour}]{escape(names)}")
+    return Panel(table, title="resources of infra/", subtitle="one by one: --list")
+
+
+def _where(stack: LocalStack) -> Group:
+    """Where to look further; without a frame, so that a command can be copied."""
+    lines = [f"[dim]query  [/] {escape(query_command(stack))}"]
+    if stack.dashboard_url:
+        lines.append(f"[dim]charts [/] {stack.dashboard_url}")
+    lines.append(f"[dim]metrics[/] {stack.producer_url}/metrics")
+    lines.append(f"[dim]BigQuery at {stack.bigquery_url}, Pub/Sub at {stack.pubsub_address}[/]")
+    lines.append("[dim]stop with Ctrl-C[/]")
+    return Group(*lines)

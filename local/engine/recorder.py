@@ -1,0 +1,250 @@
+"""Records what a Pulumi program declares, and answers it as Google Cloud would.
+
+Pulumi's MockMonitor drops resource options, hands whole numbers over as floats and hides which
+input is secret; here the registration itself is read, as the engine gets it.
+"""
+
+import hashlib
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import empty_pb2, json_format, struct_pb2
+from pulumi.runtime import mocks, rpc
+from pulumi.runtime.proto import resource_pb2
+
+from local.engine.answers import auto_name, computed_outputs, invoke
+
+_PROGRAM = Path(__file__).resolve().parents[2] / "infra"
+
+# Marks of wrapped values on the wire (pulumi/runtime/rpc.py).
+_SIG = "4dabf18193072939515e22adb298388d"
+_SECRET_SIG = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105
+_ASSET_SIGS = ("c44067f5952c0a294b673a41bacd8c17", "0def7320c3a5731c473e5ecbe6d01bc7")
+
+
+class Unknown:
+    """An input that only the cloud knows: what `pulumi preview` shows as [unknown]."""
+
+    def __repr__(self) -> str:
+        return "[unknown]"
+
+
+UNKNOWN = Unknown()
+
+
+@dataclass(frozen=True)
+class Options:
+    """Resource options as the engine gets them; resources are named by URN."""
+
+    protect: bool
+    depends_on: tuple[str, ...]
+    provider: str
+    retain_on_delete: bool
+    delete_before_replace: bool
+    additional_secret_outputs: tuple[str, ...]
+    ignore_changes: tuple[str, ...]
+    timeouts: Mapping[str, str]
+    error_hooks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Resource:
+    """One declared resource.
+
+    `inputs` are plain Python in the engine's camelCase; an asset or archive is its path, a value
+    that only the cloud knows is `UNKNOWN`. `secret_inputs` names the top-level inputs that are
+    encrypted in the state. `outputs` are the inputs and what the cloud would add.
+    """
+
+    type: str
+    name: str
+    urn: str
+    parent: str
+    custom: bool
+    inputs: dict[str, Any]
+    secret_inputs: frozenset[str]
+    outputs: dict[str, Any]
+    id: str
+    options: Options
+
+
+@dataclass
+class Program:
+    """What one run of infra/ declared.
+
+    `resources` come in an order in which they can be made: each after what it depends on.
+    """
+
+    resources: list[Resource] = field(default_factory=list)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    secret_outputs: frozenset[str] = frozenset()
+
+    def of_type(self, type_: str) -> list[Resource]:
+        """Resources whose type token ends with `type_`, such as "pubsub/topic:Topic"."""
+        return [resource for resource in self.resources if resource.type.endswith(type_)]
+
+    def one(self, type_: str, name: str | None = None) -> Resource:
+        """The only resource of a type (and logical name).
+
+        Raises:
+            LookupError: there is none, or more than one.
+        """
+        found = [r for r in self.of_type(type_) if name is None or r.name == name]
+        if len(found) != 1:
+            raise LookupError(f"{len(found)} resources of type {type_} named {name or 'anyhow'}")
+        return found[0]
+
+
+class Recorder(mocks.MockMonitor):
+    """Pulumi's mock monitor, which answers a program, with a memory.
+
+    Args:
+        config: the stack's configuration as text; `gcp:project` and `gcp:region` go into answers.
+        preview: leave what only the cloud knows unknown.
+
+    Attributes:
+        program: what was declared so far.
+    """
+
+    def __init__(self, config: Mapping[str, str], *, preview: bool) -> None:
+        super().__init__(_NoMocks())
+        self.program = Program()
+        self._config = config
+        self._preview = preview
+        self._lock = threading.Lock()
+        self._root = ""
+
+    def RegisterResource(  # noqa: N802
+        self, request: resource_pb2.RegisterResourceRequest
+    ) -> resource_pb2.RegisterResourceResponse:
+        """Note the resource; answer with its inputs, and outside a preview with its outputs."""
+        urn = self.make_urn(request.parent, request.type, request.name)
+        if request.type == "pulumi:pulumi:Stack":
+            self._root = urn
+            return resource_pb2.RegisterResourceResponse(urn=urn)
+        inputs, secrets = _plain_properties(request.object)
+        if request.type == "docker-build:index:Image":
+            _make_absolute(inputs)
+        state = struct_pb2.Struct()
+        state.CopyFrom(request.object)
+        id_ = ""
+        computed: dict[str, Any] = {}
+        if request.custom:
+            unique = hashlib.sha256(urn.encode()).hexdigest()
+            named = auto_name(request.type, request.name, inputs, unique[:7])
+            if self._preview:
+                _merge(state, named)
+            else:
+                id_, computed = computed_outputs(request.type, {**inputs, **named}, self._config)
+                computed = {**named, **computed}
+                _merge(state, computed)
+        with self._lock:
+            self.program.resources.append(
+                Resource(
+                    type=request.type,
+                    name=request.name,
+                    urn=urn,
+                    parent=request.parent,
+                    custom=request.custom,
+                    inputs=inputs,
+                    secret_inputs=frozenset(secrets),
+                    outputs={**inputs, **computed},
+                    id=id_,
+                    options=_options(request),
+                )
+            )
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=id_, object=state)
+
+    def RegisterResourceOutputs(  # noqa: N802
+        self, request: resource_pb2.RegisterResourceOutputsRequest
+    ) -> empty_pb2.Empty:
+        """Note the outputs of the stack."""
+        if request.urn == self._root:
+            outputs, secrets = _plain_properties(request.outputs)
+            self.program.outputs = outputs
+            self.program.secret_outputs = frozenset(secrets)
+        return empty_pb2.Empty()
+
+    def Invoke(  # noqa: N802
+        self, request: resource_pb2.ResourceInvokeRequest
+    ) -> resource_pb2.ResourceInvokeResponse:
+        """Answer a data source."""
+        args, _ = _plain_properties(request.args)
+        answer = struct_pb2.Struct()
+        answer.update(invoke(request.tok, args, self._config))
+        return resource_pb2.ResourceInvokeResponse(**{"return": answer})
+
+
+class _NoMocks(mocks.Mocks):
+    """Never asked: the recorder answers itself."""
+
+    def call(self, args: mocks.MockCallArgs) -> Any:
+        raise NotImplementedError(args.token)
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> Any:
+        raise NotImplementedError(args.typ)
+
+
+def _options(request: resource_pb2.RegisterResourceRequest) -> Options:
+    timeouts = request.customTimeouts
+    return Options(
+        protect=request.protect,
+        depends_on=tuple(request.dependencies),
+        # The reference is urn::id.
+        provider=request.provider.rpartition("::")[0],
+        retain_on_delete=request.retainOnDelete,
+        delete_before_replace=request.deleteBeforeReplace,
+        additional_secret_outputs=tuple(request.additionalSecretOutputs),
+        ignore_changes=tuple(request.ignoreChanges),
+        timeouts={
+            key: value
+            for key in ("create", "update", "delete")
+            if (value := getattr(timeouts, key))
+        },
+        error_hooks=tuple(request.hooks.on_error),
+    )
+
+
+def _plain_properties(properties: struct_pb2.Struct) -> tuple[dict[str, Any], set[str]]:
+    secrets: set[str] = set()
+    plain = {
+        key: _plain(value, key, secrets)
+        for key, value in json_format.MessageToDict(properties).items()
+    }
+    return plain, secrets
+
+
+def _plain(value: Any, key: str, secrets: set[str]) -> Any:
+    """Protobuf's JSON form to Python: whole numbers as int, wrappers undone, secrets noted."""
+    if value == rpc.UNKNOWN:
+        return UNKNOWN
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, list):
+        return [_plain(item, key, secrets) for item in value]
+    if not isinstance(value, dict):
+        return value
+    signature = value.get(_SIG)
+    if signature == _SECRET_SIG:
+        secrets.add(key)
+        return _plain(value["value"], key, secrets)
+    if signature in _ASSET_SIGS:
+        return value.get("path") or value.get("uri") or value.get("text")
+    return {name: _plain(item, key, secrets) for name, item in value.items()}
+
+
+def _make_absolute(image: dict[str, Any]) -> None:
+    """Paths of a build are relative to infra/, where `pulumi up` runs the program."""
+    for part in ("context", "dockerfile"):
+        image[part]["location"] = str((_PROGRAM / image[part]["location"]).resolve())
+
+
+def _merge(state: struct_pb2.Struct, more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, Mapping) and key in state.fields:
+            _merge(state[key], value)
+        else:
+            state[key] = value

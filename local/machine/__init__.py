@@ -1,0 +1,1 @@
+"""Runs what the graph declares as processes of this machine, and keeps them running."""

@@ -1,0 +1,100 @@
+"""The declared function: its source archive unpacked, started as Cloud Run starts it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.machine.errors import StackError
+from local.machine.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a process of the stack is started: command, whole environment, working directory."""
+
+    argv: list[str]
+    env: dict[str, str]
+    cwd: Path
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpack a source archive (zip, tar or a folder) into a new `folder`.
+
+    Raises:
+        StackError: it is missing or no archive.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        if archive.is_dir():
+            shutil.copytree(archive, folder, dirs_exist_ok=True)
+        else:
+            shutil.unpack_archive(archive, folder)
+    except (OSError, shutil.ReadError, ValueError) as error:
+        raise StackError(f"the function's source archive {archive}: {error}") from error
+
+
+def function_launch(
+    inputs: Mapping[str, Any], archive: Path, folder: Path, port: int, overrides: Mapping[str, str]
+) -> Launch:
+    """Prepare the inputs of `gcp:cloudfunctionsv2/function:Function` to run on this machine.
+
+    The buildpack starts the bare command `functions-framework` in the source's folder with
+    FUNCTION_TARGET from the entry point; the environment is what `serviceConfig` declares.
+    (github.com/GoogleCloudPlatform/buildpacks, cmd/python/functions_framework.)
+
+    Args:
+        inputs: the resource's inputs.
+        archive: the source archive that the inputs refer to.
+        folder: where source, packages and home directory go; what is there is replaced.
+        port: PORT, on the loopback interface.
+        overrides: where the stand-ins are.
+
+    Raises:
+        StackError: archive, requirements, entry point or environment are not as they must be.
+    """
+    build, service = inputs.get("buildConfig") or {}, inputs.get("serviceConfig") or {}
+    source = folder / "source"
+    unpack(archive, source)
+    if not build.get("entryPoint"):
+        raise StackError(f"function {inputs.get('name')}: buildConfig.entryPoint is missing.")
+    build_env = build.get("environmentVariables") or {}
+    main = build_env.get("GOOGLE_FUNCTION_SOURCE", "main.py")
+    if not (source / main).is_file():
+        raise StackError(
+            f"the function's source archive has no {main}: it holds "
+            f"{', '.join(sorted(p.name for p in source.iterdir())) or 'nothing'}."
+        )
+    if service.get("secretEnvironmentVariables") or service.get("secretVolumes"):
+        raise StackError("the function declares secrets, which the local stack can't give it yet.")
+    runtime = Runtime(folder / "runtime", source / "requirements.txt")
+    env = clean_environment(runtime, folder)
+    env |= {"FUNCTION_TARGET": str(build["entryPoint"]), "PORT": str(port)}
+    env |= {"FUNCTION_SOURCE": main} if main != "main.py" else {}
+    env |= {"HOST": "127.0.0.1"}  # a laptop's function is nobody else's business
+    env |= {key: str(value) for key, value in (service.get("environmentVariables") or {}).items()}
+    env |= overrides
+    return Launch(["functions-framework"], env, source)
+
+
+def clean_environment(runtime: Runtime, folder: Path) -> dict[str, str]:
+    """PATH, HOME and LANG as in a container: nothing of this machine's, no one's credentials."""
+    home = folder / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    return {"PATH": f"{runtime.bin}:/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8"}
+
+
+def missing_module(output: str) -> str | None:
+    """The module that a traceback in a process's output could not import, if there is one.
+
+    Shapes: `No module named 'sink.rows'` and `cannot import name 'rows' from 'sink' (...)`.
+    """
+    for pattern in (r"No module named '([\w.]+)'", r"cannot import name '(\w+)' from '([\w.]+)'"):
+        if match := re.search(pattern, output):
+            return ".".join(reversed(match.groups()))
+    return None

@@ -1,0 +1,183 @@
+"""Starts the processes of the local stack and takes back, in order, all that it took."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from local.machine.errors import BadInputError, StackError
+from local.machine.function import Launch, clean_environment, function_launch, missing_module
+from local.machine.pod import Cluster, pod_launch
+from local.machine.process import Process, ProcessFailedError, accepts, free_port, require_free
+from local.machine.runtime import Runtime
+from local.machine.supervisor import module_is_missing
+from local.machine.watchdog import Watchdog
+
+ROOT = Path(__file__).resolve().parents[2]
+DASHBOARD = ROOT / "services" / "dashboard"
+PORTS = ("x", "pubsub", "pubsub-control", "bigquery", "function", "producer", "dashboard")
+START_SECONDS = 30.0
+
+
+class Launcher:
+    """Ports, directories and processes of one run.
+
+    Args:
+        ports: ports by name (see `PORTS`); a name that is left out gets a free one.
+        data_dir: keeps messages, rows and the producer's state; None forgets them at the end.
+
+    Attributes:
+        processes: by name, in the order of their start.
+        logs: directory with one log a process; it stays after the end.
+
+    Raises:
+        BadInputError: a port or the directory can't be used.
+    """
+
+    def __init__(self, ports: Mapping[str, int], data_dir: Path | None) -> None:
+        self.processes: dict[str, Process] = {}
+        self.undo = contextlib.ExitStack()
+        self._kept = data_dir is not None
+        self._ports = dict(ports)
+        for name in PORTS:
+            if name in self._ports:
+                require_free(self._ports[name], name, f"--port {name}=NUMBER")
+            else:
+                self._ports[name] = free_port()
+        try:
+            self._take_directories(data_dir)
+            self._watchdog = Watchdog()
+            self.undo.callback(self._watchdog.close)
+        except BaseException:
+            self.undo.close()
+            raise
+
+    def port(self, name: str) -> int:
+        """The port of one of `PORTS`."""
+        return self._ports[name]
+
+    def url(self, name: str) -> str:
+        """The HTTP address of one of `PORTS`."""
+        return f"http://127.0.0.1:{self.port(name)}"
+
+    @property
+    def pubsub_address(self) -> str:
+        """`host:port`, as PUBSUB_EMULATOR_HOST wants it."""
+        return f"127.0.0.1:{self.port('pubsub')}"
+
+    def start_stand_ins(self, project: str, x_flags: Sequence[object]) -> None:
+        """Start X, Pub/Sub and BigQuery without waiting until they are ready."""
+        flags: dict[str, list[object]] = {
+            "x": [*x_flags],
+            "pubsub": ["--control-port", self.port("pubsub-control")],
+            "bigquery": ["--project", project],
+        }
+        if self._kept:
+            flags["pubsub"] += ["--data-dir", self._state / "pubsub"]
+            flags["bigquery"] += ["--data-dir", self._state / "bigquery"]
+        # A stand-in is ours and may see the checkout; it needs nothing else of this environment.
+        env = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
+        for name, extra in flags.items():
+            argv = [sys.executable, "-u", "-m", f"local.{name}", "--port", self.port(name), *extra]
+            self._launch(name, Launch([str(word) for word in argv], env, ROOT), grace=3.0)
+
+    def start_function(self, inputs: Mapping[str, Any], archive: Path) -> None:
+        """Start a Function's inputs with its source archive, without waiting."""
+        self._only_once("function")
+        overrides = {
+            "PUBSUB_EMULATOR_HOST": self.pubsub_address,
+            "BIGQUERY_EMULATOR_HOST": self.url("bigquery"),
+        }
+        folder, port = self._scratch / "function", self.port("function")
+        self._launch("function", function_launch(inputs, archive, folder, port, overrides))
+
+    def start_producer(self, inputs: Mapping[str, Any], cluster: Cluster) -> None:
+        """Start a Deployment's inputs once X and the function are ready, and wait for it."""
+        self._only_once("producer")
+        self.wait_ready("x")
+        if "function" in self.processes:
+            self.wait_ready("function")
+        overrides = {
+            "PUBSUB_EMULATOR_HOST": self.pubsub_address,
+            "X_API_BASE_URL": self.url("x"),
+        }
+        folder, state = self._scratch / "producer", self._state / "producer"
+        launch = pod_launch(inputs, cluster, folder, state, self.port("producer"), overrides)
+        self._launch("producer", launch, grace=12.0)
+        self.wait_ready("producer")
+
+    def start_dashboard(self, dataset: str) -> None:
+        """Start the page of `services/dashboard` on `project.dataset`, without waiting."""
+        folder = self._scratch / "dashboard"
+        runtime = Runtime(folder / "runtime", DASHBOARD / "requirements.txt")
+        env = clean_environment(runtime, folder)
+        env |= {"DATASET": dataset, "BIGQUERY_EMULATOR_HOST": self.url("bigquery")}
+        argv = ["streamlit", "run", "app.py", "--server.headless=true"]
+        argv += [f"--server.port={self.port('dashboard')}", "--server.address=127.0.0.1"]
+        argv += ["--browser.gatherUsageStats=false", "--server.fileWatcherType=none"]
+        self._launch("dashboard", Launch(argv, env, DASHBOARD), grace=3.0)
+
+    def wait_ready(self, name: str) -> None:
+        """Wait until a process can be used.
+
+        Raises:
+            StackError: it ended or does not come up; a module that it lacks is named.
+        """
+        process = self.processes[name]
+        try:
+            process.wait_ready(START_SECONDS)
+        except ProcessFailedError:
+            if module := missing_module(process.output()):
+                raise StackError(module_is_missing(process, module)) from None
+            raise
+
+    def _launch(self, name: str, launch: Launch, grace: float = 10.0) -> None:
+        stand_in = name in {"x", "pubsub", "bigquery"}
+        port = self.port(name)
+        process = Process(
+            name,
+            launch.argv,
+            env=launch.env,
+            cwd=launch.cwd,
+            log=self.logs / f"{name}.log",
+            watchdog=self._watchdog,
+            ready=None if stand_in else lambda _: accepts(port),
+            grace=grace,
+        )
+        self.processes[name] = process
+        self.undo.callback(process.stop)
+        process.start()
+
+    def _only_once(self, name: str) -> None:
+        if name in self.processes:
+            raise StackError(f"the program declares two: the local stack runs one {name}.")
+
+    def _take_directories(self, data_dir: Path | None) -> None:
+        self._scratch = Path(tempfile.mkdtemp(prefix="tweets-stack-"))
+        self.undo.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+        if data_dir is None:
+            self.logs = Path(tempfile.mkdtemp(prefix="tweets-logs-"))
+            self._state = self._scratch / "state"
+            return
+        self._state = data_dir.resolve()
+        self.logs = self._state / "logs"
+        try:
+            self._state.mkdir(parents=True, exist_ok=True)
+            lock = (self._state / "lock").open("w")
+            self.undo.callback(lock.close)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BadInputError(
+                f"--data-dir {data_dir} is in use by another run: stop it or choose another."
+            ) from error
+        except OSError as error:
+            raise BadInputError(
+                f"--data-dir {data_dir} can't be used: {error.strerror}."
+            ) from error

@@ -1,0 +1,187 @@
+"""The declared Deployment's container: its volumes as directories, started as a process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from local.machine.errors import StackError
+from local.machine.function import Launch, clean_environment
+from local.machine.runtime import Runtime
+
+
+@dataclass
+class Cluster:
+    """What the other resources hold that a pod may mount or refer to.
+
+    Attributes:
+        config_maps: name to its data, file name to text.
+        secrets: Secret Manager id, `projects/P/secrets/S`, to the payload of its version.
+        secret_providers: name of a SecretProviderClass to its spec.
+        context: the image's build context, where the container's command finds its code.
+    """
+
+    config_maps: dict[str, dict[str, str]] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    secret_providers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    context: Path | None = None
+
+
+def pod_launch(
+    deployment: Mapping[str, Any],
+    cluster: Cluster,
+    folder: Path,
+    state: Path,
+    port: int,
+    overrides: Mapping[str, str],
+) -> Launch:
+    """Prepare the inputs of `kubernetes:apps/v1:Deployment` to run on this machine.
+
+    Command, arguments and environment stand as declared; a path below a volume's mount is this
+    machine's directory for it. Only PORT and the `overrides` (where the stand-ins are) differ.
+
+    Args:
+        deployment: the resource's inputs, with one container.
+        cluster: config maps, secrets and image that the pod refers to.
+        folder: where packages, home and config mounts go; mounts are written anew.
+        state: where volumes that outlive the pod are kept.
+        port: PORT of the health and metrics server.
+        overrides: environment that points to the stand-ins.
+
+    Raises:
+        StackError: something the pod refers to is not declared, or has no local counterpart.
+    """
+    name = str((deployment.get("metadata") or {}).get("name") or "producer")
+    pod = deployment["spec"]["template"]["spec"]
+    containers = pod["containers"]
+    if len(containers) != 1:
+        raise StackError(
+            f"Deployment {name}: the local stack runs one container, not {len(containers)}."
+        )
+    container = containers[0]
+    if cluster.context is None:
+        raise StackError(
+            f"Deployment {name}: no docker-build Image is declared, so the local stack does not "
+            "know the code of its container; unset `tweets:image`."
+        )
+    if not container.get("command"):
+        raise StackError(f"Deployment {name}: the container declares no command.")
+    volumes = {volume["name"]: volume for volume in pod.get("volumes") or []}
+    mounts: dict[str, Path] = {}
+    for mount in container.get("volumeMounts") or []:
+        if mount["name"] not in volumes:
+            raise StackError(
+                f"Deployment {name}: volume {mount['name']!r} is mounted, not declared."
+            )
+        directory = _volume(name, volumes[mount["name"]], cluster, folder / "volumes", state)
+        mounts[mount["mountPath"].rstrip("/")] = directory / (mount.get("subPath") or "")
+    runtime = Runtime(folder / "runtime", cluster.context / "requirements.txt")
+    declared = _environment(name, container, cluster)
+    env = clean_environment(runtime, folder)
+    env |= {key: _local(value, mounts) for key, value in declared.items()}
+    env |= {"PORT": str(port), **overrides}
+    words = [*container["command"], *(container.get("args") or [])]
+    return Launch([_local(str(word), mounts) for word in words], env, cluster.context)
+
+
+def _environment(name: str, container: Mapping[str, Any], cluster: Cluster) -> dict[str, str]:
+    env: dict[str, str] = {}
+    for source in container.get("envFrom") or []:
+        reference = source.get("configMapRef")
+        if reference is None:
+            raise StackError(
+                f"Deployment {name}: envFrom {sorted(source)} has no local counterpart."
+            )
+        env |= _config_map(name, cluster, reference["name"])
+    for variable in container.get("env") or []:
+        key, source = variable["name"], variable.get("valueFrom") or {}
+        path = (source.get("fieldRef") or {}).get("fieldPath")
+        if not source:
+            env[key] = str(variable.get("value", ""))
+        elif path == "metadata.name":
+            env[key] = f"{name}-local"
+        elif "configMapKeyRef" in source:
+            reference = source["configMapKeyRef"]
+            data = _config_map(name, cluster, reference["name"])
+            if reference["key"] not in data:
+                raise StackError(
+                    f"Deployment {name}: {key} wants key {reference['key']!r} of ConfigMap "
+                    f"{reference['name']}, which has {', '.join(sorted(data))}."
+                )
+            env[key] = data[reference["key"]]
+        else:
+            raise StackError(f"Deployment {name}: {key} from {source} has no local counterpart.")
+    return env
+
+
+def _config_map(name: str, cluster: Cluster, config_map: str) -> dict[str, str]:
+    if config_map not in cluster.config_maps:
+        raise StackError(f"Deployment {name} refers to ConfigMap {config_map!r}, not declared.")
+    return cluster.config_maps[config_map]
+
+
+def _volume(
+    name: str, volume: Mapping[str, Any], cluster: Cluster, folder: Path, state: Path
+) -> Path:
+    """The local directory of a volume, filled as Kubernetes would fill it."""
+    directory = folder / str(volume["name"])
+    if "configMap" in volume:
+        source = volume["configMap"]
+        data = _config_map(name, cluster, source["name"])
+        items = source.get("items") or [{"key": key, "path": key} for key in data]
+        _write(directory, ((each["path"], data[each["key"]]) for each in items), 0o644)
+    elif "csi" in volume:
+        attributes = volume["csi"].get("volumeAttributes") or {}
+        _write(directory, _provided_secrets(name, attributes, cluster), 0o600)
+    elif "persistentVolumeClaim" in volume or "emptyDir" in volume:
+        directory = state / str(volume["name"])
+        directory.mkdir(parents=True, exist_ok=True)
+    else:
+        kind = ", ".join(sorted(set(volume) - {"name"}))
+        raise StackError(
+            f"Deployment {name}: volume {volume['name']!r} ({kind}) has no local counterpart."
+        )
+    return directory
+
+
+def _provided_secrets(
+    name: str, attributes: Mapping[str, Any], cluster: Cluster
+) -> Iterable[tuple[str, str]]:
+    """File and payload of each secret that a SecretProviderClass mounts.
+
+    `spec.parameters.secrets` is YAML: a list of {resourceName, path}
+    (cloud.google.com/secret-manager/docs/secret-manager-managed-csi-component).
+    """
+    provider = attributes.get("secretProviderClass")
+    if provider not in cluster.secret_providers:
+        raise StackError(
+            f"Deployment {name} refers to SecretProviderClass {provider!r}, not declared."
+        )
+    parameters = cluster.secret_providers[provider].get("parameters") or {}
+    for entry in yaml.safe_load(parameters.get("secrets") or "[]"):
+        secret = str(entry["resourceName"]).split("/versions/")[0]
+        if secret not in cluster.secrets:
+            raise StackError(f"SecretProviderClass {provider}: {secret} has no declared version.")
+        yield entry.get("path") or entry["fileName"], cluster.secrets[secret]
+
+
+def _write(directory: Path, files: Iterable[tuple[str, str]], mode: int) -> None:
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name, text in files:
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.touch(mode=mode)
+        path.write_text(text)
+
+
+def _local(value: str, mounts: Mapping[str, Path]) -> str:
+    """`value` with a leading mount path replaced by the directory that stands for it."""
+    for mount, directory in sorted(mounts.items(), key=lambda item: -len(item[0])):
+        if value == mount or value.startswith(f"{mount}/"):
+            return str(directory) + value[len(mount) :]
+    return value

@@ -1,0 +1,116 @@
+"""A Python that sees what the cloud's interpreter would see, and nothing else.
+
+`.venv` holds every package of the project, and the project itself as an editable install
+whose import hook would quietly supply a module that the function's archive or the image
+leaves out. A process of the stack therefore runs in an environment of its own: a bare venv
+that links only the distributions which a `requirements.txt` asks for, with what they
+require in turn. A module missing from the archive, or a package missing from the
+requirements, then fails here as it would on Cloud Run or in the container.
+"""
+
+from __future__ import annotations
+
+import sysconfig
+import venv
+from collections.abc import Iterator
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from local.machine.errors import StackError
+
+
+class Runtime:
+    """A bare virtual environment with the packages of one requirements file.
+
+    Args:
+        folder: where to make it; must not be there yet.
+        requirements: a `requirements.txt`, read as pip would for this Python and platform.
+
+    Raises:
+        StackError: no such file, a line that pip would not take, or a package that is not
+            installed in the environment that runs the demo.
+    """
+
+    def __init__(self, folder: Path, requirements: Path) -> None:
+        self.folder = folder
+        self.bin = folder / "bin"
+        venv.EnvBuilder(symlinks=True, with_pip=False).create(folder)
+        site = Path(
+            sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)})
+        )
+        for each in _closure(requirements):
+            _link_packages(each, site)
+            self._write_scripts(each)
+
+    def _write_scripts(self, installed: Distribution) -> None:
+        for script in installed.entry_points.select(group="console_scripts"):
+            path = self.bin / script.name
+            path.write_text(
+                f"#!{self.bin / 'python'}\n"
+                f"import sys\nfrom {script.module} import {script.attr.split('.')[0]}\n"
+                f"sys.exit({script.attr}())\n"
+            )
+            path.chmod(0o755)
+
+
+def _requirement_lines(file: Path) -> Iterator[Requirement]:
+    try:
+        text = file.read_text()
+    except OSError as error:
+        raise StackError(
+            f"{file} can't be read ({error.strerror}): the cloud needs it too."
+        ) from error
+    for line in text.replace("\\\n", " ").splitlines():
+        wanted = line.split(" --hash")[0].split("#")[0].strip()
+        if not wanted or wanted.startswith("-"):
+            continue
+        try:
+            yield Requirement(wanted)
+        except InvalidRequirement as error:
+            raise StackError(f"{file}: {wanted!r} is no requirement: {error}") from error
+
+
+def _closure(file: Path) -> list[Distribution]:
+    """The installed distributions that `pip install -r file` would give."""
+    found: dict[str, Distribution] = {}
+    visited: set[tuple[str, str]] = set()
+    waiting = [(each, "") for each in _requirement_lines(file)]
+    while waiting:
+        wanted, extra = waiting.pop()
+        if wanted.marker and not wanted.marker.evaluate({"extra": extra}):
+            continue
+        name = canonicalize_name(wanted.name)
+        try:
+            installed = found.setdefault(name, distribution(name))
+        except PackageNotFoundError as error:
+            raise StackError(
+                f"{file} asks for {wanted.name}, which is not installed here: run `make install`."
+            ) from error
+        for wanted_extra in ("", *sorted(wanted.extras)):
+            if (name, wanted_extra) not in visited:
+                visited.add((name, wanted_extra))
+                waiting += [(Requirement(line), wanted_extra) for line in installed.requires or ()]
+    return list(found.values())
+
+
+def _link_packages(installed: Distribution, site: Path) -> None:
+    """Link each package whole; a folder without `__init__.py` may be shared, so go inside."""
+    files = [f for f in installed.files or () if f.parts[0] != ".." and f.suffix != ".pth"]
+    packages = {f.parts[:-1] for f in files if f.name == "__init__.py"}
+    seen: set[tuple[str, ...]] = set()
+    for file in files:
+        parts = file.parts
+        for depth in range(1, len(parts) + 1):
+            head = parts[:depth]
+            whole = depth == len(parts) or head in packages or head[0].endswith(".dist-info")
+            if whole and head not in seen:
+                seen.add(head)
+                link = site.joinpath(*head)
+                if not link.exists():
+                    link.parent.mkdir(parents=True, exist_ok=True)
+                    link.symlink_to(Path(str(installed.locate_file(Path(*head)))))
+            if whole:
+                break

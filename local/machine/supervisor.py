@@ -1,0 +1,145 @@
+"""Keeps the processes of the stack running, as Kubernetes and Cloud Run would."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Mapping
+
+from local.machine.errors import BadInputError, StackError
+from local.machine.function import missing_module
+from local.machine.process import BAD_INPUT, Process, ProcessFailedError
+
+CRASHES = 5
+"""Ends in a row, each within SETTLED seconds of its start, after which the stack gives up."""
+SETTLED = 30.0
+LONGEST_WAIT = 8.0
+
+
+class Supervisor:
+    """Watches processes from a thread of its own: restarts some, and misses the others.
+
+    Kubernetes starts a container again after 10 s, doubled up to five minutes; here the first
+    restart is at once and the wait doubles up to 8 s, since a person is looking on.
+
+    Args:
+        restarted: processes that the platform would start again, by name.
+        essential: processes that stand for the platform itself; without one the stack has failed.
+        optional: names among the restarted that the stack can go on without.
+    """
+
+    def __init__(
+        self,
+        restarted: Mapping[str, Process],
+        essential: Mapping[str, Process],
+        optional: Collection[str] = (),
+    ) -> None:
+        self.events: deque[str] = deque(maxlen=200)
+        self.failure: StackError | None = None
+        self._restarted, self._essential = dict(restarted), dict(essential)
+        self._optional = frozenset(optional)
+        self._held: set[str] = set()
+        self._crashes = dict.fromkeys(restarted, 0)
+        self._lock = threading.RLock()
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Watch no longer; nothing is restarted after this returns."""
+        self._end.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def hold(self, name: str) -> None:
+        """Stop a process and leave it stopped until `resume`."""
+        with self._lock:
+            self._held.add(name)
+            self._process(name).stop()
+            self._say(f"{name} stopped on request")
+
+    def resume(self, name: str) -> None:
+        """Start a held process and wait until it is ready."""
+        with self._lock:
+            self._process(name).start()
+            self._held.discard(name)
+        self._process(name).wait_ready(30)
+        self._say(f"{name} started on request")
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a process, its children too; what the platform restarts comes back."""
+        with self._lock:
+            self._process(name).kill()
+            self._say(f"{name} killed on request")
+            if name in self._restarted:
+                self._process(name).start()
+            else:
+                self._held.add(name)
+
+    def check(self) -> None:
+        """Raise what ended the stack, if something has."""
+        if self.failure is not None:
+            raise self.failure
+
+    def _process(self, name: str) -> Process:
+        try:
+            return {**self._restarted, **self._essential}[name]
+        except KeyError:
+            known = ", ".join([*self._restarted, *self._essential])
+            raise ValueError(f"no process {name!r} in the stack: it has {known}") from None
+
+    def _say(self, event: str) -> None:
+        self.events.append(f"{time.strftime('%H:%M:%S')} {event}")
+
+    def _watch(self) -> None:
+        while not self._end.wait(0.1) and self.failure is None:
+            with self._lock:
+                try:
+                    for name in self._essential.keys() - self._held:
+                        if not self._essential[name].running:
+                            self._fail(ProcessFailedError(self._essential[name].obituary()))
+                    for name in self._restarted.keys() - self._held:
+                        self._attend(name, self._restarted[name])
+                except StackError as error:
+                    self._fail(error)
+
+    def _attend(self, name: str, process: Process) -> None:
+        if process.running:
+            return
+        age = time.monotonic() - process.started_at
+        if process.ended_at is None:
+            process.ended_at = time.monotonic()
+            self._crashes[name] = 1 if age > SETTLED else self._crashes[name] + 1
+            self._say(process.obituary().splitlines()[0])
+            if name in self._optional:
+                self._held.add(name)
+                return
+            if process.returncode == BAD_INPUT and (lines := process.last_lines(1)):
+                raise BadInputError(f"the {name} can't run: {lines[0]}")
+            if module := missing_module(process.output()):
+                raise StackError(module_is_missing(process, module))
+            if self._crashes[name] > CRASHES:
+                raise ProcessFailedError(
+                    f"{CRASHES} restarts in a row did not help: {process.obituary()}"
+                )
+        crashes = self._crashes[name]
+        wait = 0.0 if crashes <= 1 else min(0.5 * 2 ** (crashes - 1), LONGEST_WAIT)
+        if time.monotonic() - process.ended_at >= wait:
+            process.start()
+            self._say(f"{name} started again")
+
+    def _fail(self, error: StackError) -> None:
+        self._say(str(error).splitlines()[0])
+        self.failure = error
+
+
+def module_is_missing(process: Process, module: str) -> str:
+    """One line for a process that lacks a module: what, where it should be, where the log is."""
+    return (
+        f"the {process.name} can't start: module {module!r} is neither in what the program "
+        f"bundles for it ({process.cwd}) nor in its requirements.txt; see {process.log}"
+    )
