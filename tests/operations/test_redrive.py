@@ -290,3 +290,14 @@ def test_topic_flag_wins(stack: Stack) -> None:
     done = stack.run("redrive", "send", "--topic", TOPIC, "--yes", *FAST)
     assert done.code == 0
     assert len(stack.messages()) == 3
+
+
+def test_half_an_emoji_is_sent_again(stack: Stack) -> None:
+    """A line that an older reader set aside for a lone surrogate becomes its row."""
+    data = rb'{"data":{"id":"21","text":"cut here \ud83d..."}}'
+    stack.dead_letter(data, kind="line", id="b" * 32, dead_letter_reason="malformed_line")
+    done = stack.run("redrive", "send", "--yes", *FAST)
+    assert done.code == 0, done.err
+    stack.sink()
+    found = stack.query("SELECT text FROM `${dataset}.tweets` WHERE id = 21")
+    assert found == [("cut here \N{REPLACEMENT CHARACTER}...",)]

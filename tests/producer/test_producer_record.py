@@ -154,6 +154,99 @@ def test_long_posts_are_whole() -> None:
     assert row["hashtags"] == ["GCP", "BigQuery"]
 
 
+def _repost(includes: str = "tweets", **original: Any) -> dict[str, Any]:
+    """A repost as X sends it: cut at 140 characters, the original among the includes."""
+    start = "RT @other_one: "
+    reference = {"type": "retweeted", "id": "1990000000000000005"}
+    return {
+        "data": {
+            "id": "1990000000000000010",
+            "text": start + ("The library " * 20)[: 139 - len(start)] + "…",
+            "referenced_tweets": [reference],
+            "entities": {
+                "mentions": [{"username": "other_one"}],
+                "hashtags": [{"tag": "books"}],
+            },
+        },
+        "includes": {
+            includes: [
+                {"id": "1", "text": "another"},
+                {
+                    "id": "1990000000000000005",
+                    "text": "The library " * 20 + "#books #cats https://t.co/x",
+                    "entities": {
+                        "hashtags": [{"tag": "books"}, {"tag": "cats"}],
+                        "urls": [{"url": "https://t.co/x", "expanded_url": "https://e.org/"}],
+                    },
+                    **original,
+                },
+            ]
+        },
+    }
+
+
+@pytest.mark.parametrize("includes", ["tweets", "posts"])
+def test_reposts_are_whole(includes: str) -> None:
+    """A repost has the whole text of its original behind X's `RT @name: `, and the entities of
+    both, each once, whichever names X uses.
+    """
+    line = _repost(includes)
+    if includes == "posts":
+        (reference,) = line["data"].pop("referenced_tweets")
+        line["data"]["referenced_posts"] = [{**reference, "type": "reposted"}]
+    row = _row(line)
+    assert row["text"] == ("RT @other_one: " + "The library " * 20 + "#books #cats https://t.co/x")
+    assert row["hashtags"] == ["books", "cats"]
+    assert row["mentions"] == ["other_one"]
+    assert row["urls"] == ["https://e.org/"]
+    assert "…" in json.loads(row["raw"])["data"]["text"]
+
+
+@pytest.mark.parametrize("note", ["note_tweet", "note_post"])
+def test_reposts_of_long_posts_are_whole(note: str) -> None:
+    """Of a long original the text beyond 280 characters, and its entities, are taken too."""
+    whole: Any = {"text": "all of it #deep", "entities": {"hashtags": [{"tag": "deep"}]}}
+    row = _row(_repost("tweets", **{note: whole}))
+    assert row["text"] == "RT @other_one: all of it #deep"
+    assert row["hashtags"] == ["books", "cats", "deep"]
+
+
+def test_reposts_without_their_original_are_what_x_sent() -> None:
+    """Where X gives no original, or the post only quotes or answers it, the text is X's."""
+    for given in ([], [{"id": "7", "text": "no"}]):
+        assert _row({**_repost(), "includes": {"tweets": given}})["text"].endswith("…")
+    line = _repost()
+    line["data"] |= {"text": "see this", "referenced_tweets": [{"type": "quoted", "id": "1"}]}
+    assert _row(line)["text"] == "see this"
+    line["data"]["referenced_tweets"] = [{"type": "retweeted", "id": "1"}]
+    assert _row(line)["text"] == "see this"
+
+
+@pytest.mark.parametrize(
+    ("sent", "written"),
+    [
+        ("Tom &amp; Jerry &lt;3", "Tom & Jerry <3"),
+        ("&amp;lt; is written so", "&lt; is written so"),
+        ("&amp;amp;", "&amp;"),
+        ("&copy; &quot;", "&copy; &quot;"),
+    ],
+)
+def test_text_is_what_people_wrote(sent: str, written: str) -> None:
+    """X's three HTML entities are undone once in the text; `raw` is what X sent."""
+    row = _row({"data": {"id": "5", "text": sent}})
+    assert row["text"] == written
+    assert json.loads(row["raw"])["data"]["text"] == sent
+    line = _repost(text=sent)
+    assert _row(line)["text"] == f"RT @other_one: {written}"
+
+
+def test_one_tag_on_two_rules_is_one_tag() -> None:
+    """A post that matched two rules of one tag carries the tag once, in X's order."""
+    rules = [{"id": "1", "tag": "b"}, {"id": "2", "tag": "a"}, {"id": "3", "tag": "b"}]
+    row = _row({"data": {"id": "5", "text": ""}, "matching_rules": rules})
+    assert row["rule_tags"] == ["b", "a"]
+
+
 def test_entities_of_the_older_form() -> None:
     """Hashtags and mentions of the v1.1 form are read too, and a link without its long form."""
     entities = {
@@ -226,14 +319,14 @@ def test_odd_types_leave_columns_empty() -> None:
 def test_attributes() -> None:
     """A post's message has its routing attributes, cut at 1,024 bytes between characters."""
     line = json.loads(json.dumps(TWEETS))
-    line["matching_rules"] = [{"id": str(n), "tag": "데이터"} for n in range(200)]
+    line["matching_rules"] = [{"id": str(n), "tag": f"데이터{n}"} for n in range(200)]
     message = post_message(_row(line))
     assert message.attributes["kind"] == "post"
     assert message.attributes["id"] == "1746837261548851200"
     assert message.attributes["lang"] == "ko"
     tags = message.attributes["tags"]
     assert 1020 < len(tags.encode()) <= 1024
-    assert tags.startswith("데이터,데이터")
+    assert tags.startswith("데이터0,데이터1")
     none = post_message(_row({"data": {"id": "5", "text": ""}}))
     assert none.attributes == {"kind": "post", "id": "5", "schema": "1", "lang": "und"}
 

@@ -9,19 +9,17 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-
-import orjson
 
 from operations.dead_letters import DeadLetter, DeadLetterQueue, subscriber_client
 from operations.errors import UnavailableError, WrongInputError
 from operations.settings import Settings
 from operations.text import harmless, moment, number, table, tell
 from operations.topic import TopicPublisher
+from producer.lines import LineError, parse
 from producer.message import Message, post_message
-from producer.record import RecordError, to_record
+from producer.record import to_record
 
 
 @dataclass
@@ -107,7 +105,7 @@ def send_letters(settings: Settings, options: argparse.Namespace) -> None:
                 seen |= {letter.id, letter.message_id}
                 try:
                     ready.append((letter, redriven(letter)))
-                except RecordError as error:
+                except LineError as error:
                     kept[f"{letter.kind} {letter.id} still cannot be read: {error}"] += 1
             sent.update(letter.reason for letter, _ in ready)
             if options.yes:
@@ -126,7 +124,7 @@ def redriven(letter: DeadLetter) -> Message:
     A line of the stream is read again and becomes the post that it holds.
 
     Raises:
-        RecordError: the line holds no usable post still.
+        LineError: the line holds no usable post still.
     """
     message = Message(letter.data, letter.original_attributes())
     if letter.kind == "line":
@@ -140,13 +138,8 @@ def redriven(letter: DeadLetter) -> Message:
 
 
 def _post_of(data: bytes) -> Message:
-    try:
-        line = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise RecordError(f"not JSON: {error}") from None
-    if not isinstance(line, Mapping):
-        raise RecordError("not a JSON object")
-    return post_message(to_record(line, data.decode("utf-8"), time.time_ns() // 1000))
+    line = parse(data)
+    return post_message(to_record(line.body, line.raw, time.time_ns() // 1000))
 
 
 def _send(

@@ -1,7 +1,7 @@
 """A line of X's stream as a row of the table: pure, and the only place that knows X's field names.
 
 Both naming generations are read (referenced_tweets and referenced_posts, and so on; OpenAPI
-description 2.167 renames them). The row's form is sink/schema/tweets.json; the columns
+descriptions 2.167 and 2.168 rename them). The row's form is sink/schema/tweets.json; the columns
 published_at, inserted_at and message_id are the sink's. What has no column is in `raw`.
 """
 
@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from producer.lines import LineError
+
 # Milliseconds of X's epoch, 2010-11-04T01:42:54.657Z; an id's upper bits count from there.
 # https://docs.x.com/fundamentals/x-ids
 SNOWFLAKE_EPOCH = 1_288_834_974_657
@@ -20,6 +22,8 @@ _INT64 = 1 << 63
 _EPOCH = datetime(1970, 1, 1)
 # What X writes is BigQuery's form already, but for the zone.
 _X_FORM = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII).fullmatch
+# X cuts what follows at 140 characters.
+_REPOST = re.compile(r"RT @\w{1,20}: ").match
 # Our name, then X's two names.
 _METRICS = (
     ("reposts", "retweet_count", "repost_count"),
@@ -32,7 +36,7 @@ _METRICS = (
 _NO_POST: Mapping[str, Any] = {}
 
 
-class RecordError(ValueError):
+class RecordError(LineError):
     """A line that holds no usable post: what is wrong with it."""
 
 
@@ -57,31 +61,32 @@ def to_record(
     post_id = integer(post.get("id"))
     if post_id is None:
         raise RecordError(f"the post's id is not a 64-bit integer: {str(post.get('id'))[:100]!r}")
-    note = _object(post.get("note_tweet")) or _object(post.get("note_post"))
-    text = note.get("text")
-    if not isinstance(text, str):
-        text = post.get("text")
-        if not isinstance(text, str):
-            raise RecordError(f"post {post_id} has no text")
-    entities, more = _object(post.get("entities")), _object(note.get("entities"))
+    text, entities = _whole(post)
+    if text is None:
+        raise RecordError(f"post {post_id} has no text")
+    if original := _reposted(post, line):
+        full, more = _whole(original)
+        if full is not None and (start := _REPOST(text)):
+            text = start[0] + full
+        entities += more
     author_id = integer(post.get("author_id"))
     edits = _integers(post.get("edit_history_tweet_ids") or post.get("edit_history_post_ids"))
     return {
         "id": post_id,
         "created_at": created_at(post.get("created_at")) or created_at_of(post_id),
-        "text": text,
+        "text": _unescaped(text),
         "author_id": author_id,
         "author_username": _username(line, author_id),
         "lang": _text(post.get("lang")),
         "conversation_id": integer(post.get("conversation_id")),
         "in_reply_to_user_id": integer(post.get("in_reply_to_user_id")),
         "possibly_sensitive": _boolean(post.get("possibly_sensitive")),
-        "hashtags": _entity(entities, more, "hashtags", "tag", "text"),
-        "mentions": _entity(entities, more, "mentions", "username", "screen_name"),
-        "urls": _entity(entities, more, "urls", "expanded_url", "url"),
+        "hashtags": _entity(entities, "hashtags", "tag", "text"),
+        "mentions": _entity(entities, "mentions", "username", "screen_name"),
+        "urls": _entity(entities, "urls", "expanded_url", "url"),
         "referenced_posts": [
             {"type": _text(item.get("type")), "id": integer(item.get("id"))}
-            for item in _objects(post.get("referenced_tweets") or post.get("referenced_posts"))
+            for item in _references(post)
         ],
         "edit_history_ids": edits,
         "original_id": edits[0] if edits else post_id,
@@ -94,15 +99,15 @@ def to_record(
 
 
 def rule_tags(line: Mapping[str, Any]) -> list[str]:
-    """Return the tags of the rules that a line matched; the id of a rule that has no tag."""
-    tags = []
+    """Return the tags of the rules that a line matched, each once; the id of a rule without tag."""
+    tags: dict[str, None] = {}
     for rule in _objects(line.get("matching_rules")):
         tag = rule.get("tag")
         if not isinstance(tag, str) or not tag:
             tag = str(rule.get("id") or "")
         if tag:
-            tags.append(tag)
-    return tags
+            tags[tag] = None
+    return list(tags)
 
 
 def timestamp(microseconds: int) -> str:
@@ -165,17 +170,42 @@ def _metrics(value: object) -> dict[str, int | None] | None:
     }
 
 
-def _entity(
-    entities: Mapping[str, Any], more: Mapping[str, Any], kind: str, name: str, older: str
-) -> list[str]:
-    # Long posts have the entities of their first 280 characters in one place, all in another.
+def _whole(post: Mapping[str, Any]) -> tuple[str | None, list[Mapping[str, Any]]]:
+    """Return a post's text and the entities of both its parts: long ones go on in note_tweet."""
+    note = _object(post.get("note_tweet")) or _object(post.get("note_post"))
+    text = note.get("text")
+    text = text if isinstance(text, str) else _text(post.get("text"))
+    return text, [_object(post.get("entities")), _object(note.get("entities"))]
+
+
+def _reposted(post: Mapping[str, Any], line: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the original of a repost, which X gives when referenced_tweets.id is expanded."""
+    for reference in _references(post):
+        if reference.get("type") in ("retweeted", "reposted"):
+            includes = _object(line.get("includes"))
+            wanted = integer(reference.get("id"))
+            for included in _objects(includes.get("tweets") or includes.get("posts")):
+                if wanted is not None and integer(included.get("id")) == wanted:
+                    return included
+    return None
+
+
+def _references(post: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    return _objects(post.get("referenced_tweets") or post.get("referenced_posts"))
+
+
+def _unescaped(text: str) -> str:
+    # X escapes these three and no other: html.unescape() would also change a written "&copy".
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _entity(entities: Iterable[Mapping[str, Any]], kind: str, name: str, older: str) -> list[str]:
     found: dict[str, None] = {}
-    for items in (entities.get(kind), more.get(kind)):
-        if items:
-            for item in _objects(items):
-                value = item.get(name) or item.get(older)
-                if isinstance(value, str):
-                    found[value] = None
+    for part in entities:
+        for item in _objects(part.get(kind)):
+            value = item.get(name) or item.get(older)
+            if isinstance(value, str):
+                found[value] = None
     return list(found)
 
 
