@@ -149,6 +149,10 @@ def test_drops_become_gaps(here: RunHere, make_x: MakeX, topic: Topic, kind: str
     (gap,) = topic.events("gap")
     assert gap["reason"] == "disconnected"
     assert gap["gap_from"] <= gap["gap_to"]
+    (told,) = topic.events("disconnected")
+    assert (told["reason"], told["gap_from"], told["gap_to"]) == (
+        "disconnected", gap["gap_from"], None,
+    )  # fmt: skip
     assert gap["last_id_before"] in ids
     assert gap["first_id_after"] in ids
     if kind == "disconnect":

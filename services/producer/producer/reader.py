@@ -236,6 +236,9 @@ class Reader:
             self._coverage.ended(reason)
         if end.reason in ON_PURPOSE:
             return
+        if end.connected:
+            # The gap's own event comes with the next connection; until then this one says it.
+            self._tell("disconnected", reason=reason, gap_from=self._coverage.until)
         if end.status is not None:
             self._refused(end.status, end.words, end.reset, "the stream")
             return
