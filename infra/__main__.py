@@ -22,7 +22,7 @@ from infra.warehouse import Warehouse, WarehouseArgs
 from infra.x_token import Token, TokenArgs
 
 settings = Settings.load()
-apis = Apis("apis", settings.project)
+apis = Apis("apis")
 
 # Where posts go ...
 topic = Topic("topic", TopicArgs(settings, apis))

@@ -76,7 +76,7 @@ class Alerts(pulumi.ComponentResource):
                 "selector": {"matchLabels": {"app": "tweets", "component": "producer"}},
                 "endpoints": [{"port": PORT, "path": "/metrics", "interval": f"{SCRAPE_SECONDS}s"}],
             },
-            opts=pulumi.ResourceOptions(parent=self, provider=args.cluster.provider),
+            opts=args.apis.after_apis(self, provider=args.cluster.provider),
         )
         self.policies = {}
         self._stream_policies()

@@ -1,15 +1,16 @@
 """The Google APIs and service agents that the rest of the program stands on.
 
 An API stays on when the stack is destroyed: other stacks and people may use it. In a project
-where nothing was ever enabled, `cloudresourcemanager` must be on before the first run, since
-enabling APIs goes through it; the README's first step does that.
+where nothing was ever enabled, some must be on before the first run, since enabling APIs goes
+through them and the provider lists regions: docs/deploy.md's first step does that.
 """
 
 import re
-from asyncio import sleep
 
 import pulumi
-from pulumi_gcp import organizations, projects
+from pulumi_gcp import projects
+
+from infra import waiting
 
 _APIS = (
     "artifactregistry",
@@ -17,6 +18,7 @@ _APIS = (
     "cloudbuild",
     "cloudfunctions",
     "cloudresourcemanager",
+    "compute",
     "container",
     "iam",
     "logging",
@@ -27,32 +29,22 @@ _APIS = (
     "storage",
 )
 
-# What Google answers while an API, an account or a grant made seconds ago is still spreading.
-_NOT_YET = re.compile(
-    r"has not been used in project|is disabled|PERMISSION_DENIED|Permission .* denied"
-    r"|does not have (permission|.* access)|[Ss]ervice account .* does not exist"
-    r"|Access to bucket .* denied|[Ii]dentity [Pp]ool does not exist"
-    r"|metric was created recently",
-)
-_RETRY_SECONDS = 20
-_RETRIES = 15
-
 
 class Apis(pulumi.ComponentResource):
     """APIs on, the project's number, and Pub/Sub's own account.
 
     Resources take their options from `after_apis`, because a project that has just got an API
-    answers 403 for a while: it orders them after the APIs and retries that answer, and no other,
-    for five minutes. Google states no upper bound ("a few minutes").
+    answers 403 for a while: it orders them after the APIs and retries such answers
+    (infra/waiting.py), and no other.
     """
 
     project_number: pulumi.Output[str]
     pubsub_agent: pulumi.Output[str]
     """IAM member of the account under which Pub/Sub moves dead letters."""
 
-    def __init__(self, name: str, project: str, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("tweets:index:Apis", name, None, opts)
-        self._retry = pulumi.ErrorHook(f"{name}-not-yet", _retry_not_yet)
+        self._not_yet = waiting.Patience(f"{name}-not-yet").hook
         self._apis: list[pulumi.Resource] = [
             projects.Service(
                 f"{name}-{api}",
@@ -62,17 +54,14 @@ class Apis(pulumi.ComponentResource):
             )
             for api in _APIS
         ]
-        # Waits for the API: on a fresh project the number is unknown in the first preview.
-        self.project_number = organizations.get_project_output(
-            project_id=project,
-            opts=pulumi.InvokeOutputOptions(parent=self, depends_on=self._apis),
-        ).number
         # The account does not exist before it is asked for, and a grant to it would fail.
         self.pubsub_agent = projects.ServiceIdentity(
             f"{name}-pubsub-agent",
             service="pubsub.googleapis.com",
             opts=self.after_apis(self),
         ).member
+        # It is in the agent's name. Asking for the project would need one more API (cloudbilling).
+        self.project_number = self.pubsub_agent.apply(_number)
         self.register_outputs(
             {"project_number": self.project_number, "pubsub_agent": self.pubsub_agent}
         )
@@ -82,20 +71,42 @@ class Apis(pulumi.ComponentResource):
         parent: pulumi.Resource,
         *,
         protect: bool = False,
+        provider: pulumi.ProviderResource | None = None,
         depends_on: list[pulumi.Resource] | None = None,
+        after_create: pulumi.ResourceHook | None = None,
+        replace_when_failed: bool = False,
     ) -> pulumi.ResourceOptions:
-        """Options of a resource that must wait for its API, its account or its grant."""
+        """Options of a resource that must wait for its API, its account or its grant.
+
+        Args:
+            parent: the component that it belongs to.
+            protect: refuse to destroy it.
+            provider: of Kubernetes; without it, Google's.
+            depends_on: what else it waits for.
+            after_create: what to wait for once it is made.
+            replace_when_failed: make it anew where its last operation failed. Such a resource is
+                in the state with its new inputs, so the next run would find nothing to change.
+        """
         return pulumi.ResourceOptions(
             parent=parent,
             protect=protect,
+            provider=provider,
             depends_on=[*self._apis, *(depends_on or [])],
-            hooks=pulumi.ResourceHookBinding(on_error=[self._retry]),
+            hooks=pulumi.ResourceHookBinding(
+                on_error=[self._not_yet],
+                after_create=[after_create] if after_create else None,
+            ),
+            replace_on_changes=["#initerror"] if replace_when_failed else None,
+            # Its name is fixed, so the failed one has to make room.
+            delete_before_replace=replace_when_failed or None,
         )
 
 
-async def _retry_not_yet(args: pulumi.ErrorHookArgs) -> bool:
-    """Try again when the newest error only says that something new has not spread yet."""
-    if len(args.errors) > _RETRIES or not _NOT_YET.search(args.errors[0]):
-        return False
-    await sleep(_RETRY_SECONDS)
-    return True
+def _number(agent: str) -> str:
+    found = re.search(r"service-([0-9]+)@", agent)
+    if not found:
+        raise pulumi.RunError(
+            f"Pub/Sub's own account is {agent!r}, without the project's number in it; "
+            "report this as a fault of infra/apis.py"
+        )
+    return found[1]

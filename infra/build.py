@@ -10,6 +10,7 @@ from pathlib import Path
 import pulumi
 from pulumi_gcp import artifactregistry, cloudfunctionsv2, projects, serviceaccount, storage
 
+from infra import waiting
 from infra.apis import Apis
 from infra.archive import build_archive
 from infra.settings import Settings
@@ -37,6 +38,9 @@ class Build(pulumi.ComponentResource):
         super().__init__("tweets:index:Build", name, None, opts)
         settings = args.settings
         child, first = pulumi.ResourceOptions(parent=self), args.apis.after_apis(self)
+        granted = args.apis.after_apis(
+            self, after_create=pulumi.ResourceHook(f"{name}-grant", waiting.for_grant)
+        )
         account = serviceaccount.Account(
             name,
             account_id=f"{settings.prefix}-build",
@@ -49,7 +53,7 @@ class Build(pulumi.ComponentResource):
             project=settings.project,
             role="roles/logging.logWriter",
             member=account.member,
-            opts=first,
+            opts=granted,
         )
         bucket = storage.Bucket(
             f"{settings.prefix}-source",
@@ -67,7 +71,7 @@ class Build(pulumi.ComponentResource):
             bucket=bucket.name,
             role="roles/storage.objectViewer",
             member=account.member,
-            opts=first,
+            opts=granted,
         )
         # Cloud Functions copies the source to a bucket of its own, made at the first deploy, and
         # the build reads it there; a grant on a bucket that does not exist yet is not possible,
@@ -86,7 +90,7 @@ class Build(pulumi.ComponentResource):
                     )
                 ),
             },
-            opts=first,
+            opts=granted,
         )
         images = artifactregistry.Repository(
             f"{name}-images",
@@ -107,7 +111,7 @@ class Build(pulumi.ComponentResource):
             location=settings.region,
             role="roles/artifactregistry.writer",
             member=account.member,
-            opts=first,
+            opts=granted,
         )
         archive = build_archive("sink", SOURCE, SOURCE_FILES)
         code = storage.BucketObject(

@@ -12,6 +12,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi_gcp import container, projects, serviceaccount
 
+from infra import waiting
 from infra.apis import Apis
 from infra.settings import Settings
 
@@ -134,7 +135,12 @@ class Cluster(pulumi.ComponentResource):
             },
             deletion_protection=settings.protect,
             resource_labels=settings.labels,
-            opts=args.apis.after_apis(self, protect=settings.protect, depends_on=[grant]),
+            opts=args.apis.after_apis(
+                self,
+                protect=settings.protect,
+                depends_on=[grant],
+                after_create=pulumi.ResourceHook(f"{name}-endpoint", waiting.for_endpoint),
+            ),
         )
 
 

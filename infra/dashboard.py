@@ -99,7 +99,7 @@ class Dashboard(pulumi.ComponentResource):
             labels=settings.labels,
             # It holds no data: it never blocks a destroy.
             deletion_protection=False,
-            opts=args.apis.after_apis(self, depends_on=grants),
+            opts=args.apis.after_apis(self, depends_on=grants, replace_when_failed=True),
         )
         self.open_command = pulumi.Output.concat(
             "gcloud run services proxy ",

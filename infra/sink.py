@@ -74,7 +74,9 @@ class Sink(pulumi.ComponentResource):
                 "all_traffic_on_latest_revision": True,
             },
             labels=settings.labels,
-            opts=args.apis.after_apis(self, depends_on=[args.build, *grants]),
+            opts=args.apis.after_apis(
+                self, depends_on=[args.build, *grants], replace_when_failed=True
+            ),
         )
         self.subscription = self._push()
         self.register_outputs({"function": self.function.name})
@@ -145,13 +147,15 @@ class Sink(pulumi.ComponentResource):
             member=account.member,
             opts=first,
         )
-        url = self.function.service_config.apply(lambda config: (config and config.uri) or "")
+        url = self.function.service_config.apply(_url)
         subscription = pubsub.Subscription(
             name,
             name=f"{settings.prefix}-sink",
             topic=args.topic.path,
             push_config={
                 "push_endpoint": url,
+                # Google's default, stated: an answer that names it would be a change at each `up`.
+                "attributes": {"x-goog-version": "v1"},
                 "oidc_token": {"service_account_email": account.email, "audience": url},
             },
             ack_deadline_seconds=60,
@@ -174,6 +178,17 @@ class Sink(pulumi.ComponentResource):
             opts=first,
         )
         return subscription
+
+
+def _url(config: cloudfunctionsv2.outputs.FunctionServiceConfig | None) -> str:
+    if config and config.uri:
+        return config.uri
+    if not pulumi.runtime.is_dry_run():
+        raise pulumi.RunError(
+            "the sink function has no address: its build did not end well; run pulumi up again, "
+            "which builds it anew"
+        )
+    return ""
 
 
 def _table_path(project: str, table: bigquery.Table) -> pulumi.Output[str]:

@@ -78,19 +78,19 @@ class Warehouse(pulumi.ComponentResource):
     def _table(
         self, table: str, description: str, partitioned_by: str, clustered_by: list[str]
     ) -> bigquery.Table:
-        partitions: bigquery.TableTimePartitioningArgsDict = {
-            "type": "DAY",
-            "field": partitioned_by,
-        }
-        if days := self._settings.table_expiration_days:
-            partitions["expiration_ms"] = days * _DAY_MS
         return bigquery.Table(
             table,
             dataset_id=self.dataset.dataset_id,
             table_id=table,
             description=description,
             schema=_schema(table),
-            time_partitioning=partitions,
+            time_partitioning={
+                "type": "DAY",
+                "field": partitioned_by,
+                # 0 is stated too: left out, the table would keep its last value and BigQuery would
+                # go on deleting posts.
+                "expiration_ms": self._settings.table_expiration_days * _DAY_MS,
+            },
             clusterings=clustered_by,
             labels=self._settings.labels,
             deletion_protection=self._settings.protect,

@@ -80,8 +80,6 @@ class Token(pulumi.ComponentResource):
                 },
             },
             # A pod that mounts a secret without a version fails to start.
-            opts=pulumi.ResourceOptions(
-                parent=self, provider=args.cluster.provider, depends_on=[version]
-            ),
+            opts=args.apis.after_apis(self, provider=args.cluster.provider, depends_on=[version]),
         )
         self.register_outputs({"secret": self.secret.id})

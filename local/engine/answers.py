@@ -47,8 +47,6 @@ def invoke(token: str, args: Mapping[str, Any], config: Mapping[str, str]) -> di
         LookupError: the program asks for a data source that this module does not know.
     """
     project, region = config.get("gcp:project", ""), config.get("gcp:region", "")
-    if token == "gcp:organizations/getProject:getProject":  # noqa: S105
-        return {"id": f"projects/{project}", "projectId": project, "number": PROJECT_NUMBER}
     if token == "gcp:container/getCluster:getCluster":  # noqa: S105
         name = args["name"]
         return {

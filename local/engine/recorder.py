@@ -47,7 +47,9 @@ class Options:
     additional_secret_outputs: tuple[str, ...]
     ignore_changes: tuple[str, ...]
     timeouts: Mapping[str, str]
+    replace_on_changes: tuple[str, ...]
     error_hooks: tuple[str, ...]
+    after_create_hooks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,9 @@ def _options(request: resource_pb2.RegisterResourceRequest) -> Options:
             for key in ("create", "update", "delete")
             if (value := getattr(timeouts, key))
         },
+        replace_on_changes=tuple(request.replaceOnChanges),
         error_hooks=tuple(request.hooks.on_error),
+        after_create_hooks=tuple(request.hooks.after_create),
     )
 
 

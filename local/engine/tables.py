@@ -98,6 +98,11 @@ def _table(name: str, inputs: Mapping[str, Any]) -> bigquery.Table:
         "tableReference": {"projectId": project, "datasetId": dataset, "tableId": table},
         **{key: inputs[key] for key in SAME if inputs.get(key) is not None},
     }
+    partitions = resource.get("timePartitioning") or {}
+    if partitions.get("expirationMs") == 0:  # the provider's way to say "never"
+        resource["timePartitioning"] = {
+            key: value for key, value in partitions.items() if key != "expirationMs"
+        }
     if inputs.get("schema"):
         try:
             resource["schema"] = {"fields": json.loads(inputs["schema"])}

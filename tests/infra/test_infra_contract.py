@@ -92,7 +92,8 @@ def test_tables_are_the_schema_files(program: Program) -> None:
         assert all(column["description"] for column in columns)
         assert declared["timePartitioning"]["type"] == "DAY"
         assert declared["timePartitioning"]["field"] == day
-        assert "expirationMs" not in declared["timePartitioning"]
+        # Stated even where nothing expires: left out, the provider keeps the value of before.
+        assert declared["timePartitioning"]["expirationMs"] == 0
         assert set(declared["clusterings"]) <= {column["name"] for column in columns}
 
 

@@ -38,6 +38,7 @@ DEV: dict[str, set[str]] = {
             "cloudbuild",
             "cloudfunctions",
             "cloudresourcemanager",
+            "compute",
             "container",
             "iam",
             "logging",

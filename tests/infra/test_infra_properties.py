@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from local.engine.program import UNKNOWN, Program, Resource, evaluate
+from local.engine import answers
+from local.engine.program import UNKNOWN, Program, ProgramError, Resource, evaluate
 from tests.infra.environments import BASE, ENVIRONMENTS, RULES, TOKEN
 
 IAM = re.compile(r"(IamMember|IAMMember)$")
@@ -102,6 +103,8 @@ def test_push_carries_the_token_of_an_account_that_opens_only_the_function(
     account = push["oidcToken"]["serviceAccountEmail"]
     assert push["pushEndpoint"] == function.outputs["serviceConfig"]["uri"]
     assert push["oidcToken"]["audience"] == push["pushEndpoint"]
+    # Stated, since Google may answer with it, which would be a change at each `up`.
+    assert push["attributes"] == {"x-goog-version": "v1"}
     assert function.inputs["serviceConfig"]["ingressSettings"] == "ALLOW_INTERNAL_ONLY"
     assert invoker["name"] == function.inputs["name"]
     assert invoker["role"] == "roles/run.invoker"
@@ -344,5 +347,17 @@ def test_function_runs_as_configured() -> None:
     assert service["maxInstanceCount"] == 3
     policy = program.one("pubsub/subscription:Subscription", "sink").inputs["deadLetterPolicy"]
     assert policy["maxDeliveryAttempts"] == 7
-    table = program.one("bigquery/table:Table", "tweets").inputs
-    assert table["timePartitioning"]["expirationMs"] == 30 * 24 * 60 * 60 * 1000
+    for name in ("tweets", "stream_events"):
+        partitions = program.one("bigquery/table:Table", name).inputs["timePartitioning"]
+        assert partitions["expirationMs"] == 30 * 24 * 60 * 60 * 1000
+
+
+def test_function_without_an_address_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No subscription is made that pushes nowhere, where the build left no address behind."""
+    monkeypatch.setitem(
+        answers._ANSWERS,
+        "gcp:cloudfunctionsv2/function:Function",
+        lambda *_: ("id", {"serviceConfig": {"service": "s"}}),
+    )
+    with pytest.raises(ProgramError, match=r"no address: its build .*; run pulumi up again"):
+        evaluate("dev", BASE)

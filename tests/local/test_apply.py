@@ -28,7 +28,9 @@ OPTIONS = Options(
     additional_secret_outputs=(),
     ignore_changes=(),
     timeouts={},
+    replace_on_changes=(),
     error_hooks=(),
+    after_create_hooks=(),
 )
 TOPIC = "gcp:pubsub/topic:Topic"
 SUBSCRIPTION = "gcp:pubsub/subscription:Subscription"
@@ -197,7 +199,7 @@ def test_table_and_view_come_from_their_declaration(ground: Ground) -> None:
             tableId="posts",
             schema='[{"name": "id", "type": "INTEGER", "mode": "REQUIRED"},'
             ' {"name": "at", "type": "DATETIME", "mode": "REQUIRED"}]',
-            timePartitioning={"type": "DAY", "field": "at"},
+            timePartitioning={"type": "DAY", "field": "at", "expirationMs": 0},  # 0: never
             clusterings=["id"],
             deletionProtection=False,
         ),
@@ -217,6 +219,7 @@ def test_table_and_view_come_from_their_declaration(ground: Ground) -> None:
     table = client.get_table(f"{PROJECT}.made.posts")
     assert [(f.name, f.mode) for f in table.schema] == [("id", "REQUIRED"), ("at", "REQUIRED")]
     assert table.time_partitioning.field == "at"
+    assert table.time_partitioning.expiration_ms is None
     assert table.clustering_fields == ["id"]
     row = {"at": "2026-01-01T00:00:00"}
     assert client.insert_rows_json(table, [{"id": n, **row} for n in (1, 2, 3)]) == []
