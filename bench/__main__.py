@@ -15,6 +15,7 @@ from typing import NoReturn
 
 from bench.child import BenchError
 from bench.results import LATEST, Section, about, console, write
+from local.standin import bypass_proxies
 
 PARTS = ("producer", "sink", "end-to-end", "program", "cost")
 
@@ -26,6 +27,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: list[str] | None = None) -> int:
     """Measure what is asked for."""
+    bypass_proxies()
     parser = _Parser(prog="python -m bench", description=__doc__)
     parser.add_argument("part", nargs="?", choices=[*PARTS, "all"], default="all")
     parser.add_argument("--quick", action="store_true", help="few and small runs: no real figures")

@@ -26,6 +26,7 @@ from local.chaos.run import ChaosRun, Progress
 from local.chaos.schedule import full_plan
 from local.demo.stack import LocalStack
 from local.machine.errors import BadInputError, StackError
+from local.standin import bypass_proxies
 
 LEAST_POSTS = 20_000
 """Below it the faults stand so close that one hides another."""
@@ -107,6 +108,7 @@ def _interrupted(_: int, __: FrameType | None) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run once; returns the exit code."""
     options = arguments(argv)
+    bypass_proxies()
     if options.json and not options.json.parent.is_dir():
         print(f"chaos: --json {options.json}: no such directory", file=sys.stderr)
         return 2

@@ -1,6 +1,7 @@
 """`make demo`: the whole pipeline on this machine, with synthetic posts, until Ctrl-C.
 
-Exit codes: 0 done, 1 a post was lost or doubled or a process failed for good, 2 bad input.
+Exit codes: 0 done, 1 a post was lost or doubled or a process failed for good, 2 bad input, 130
+ended by a second Ctrl-C, or before it had started.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from local.demo.flags import EASY, arguments
+from local.demo.flags import EASY, arguments, refusal
 from local.machine.errors import BadInputError, StackError
 from local.machine.launcher import DASHBOARD
+from local.standin import bypass_proxies
 
 if TYPE_CHECKING:
     from local.demo.stack import LocalStack
     from local.demo.verdict import Verdict
 
 PATIENCE = 60.0
-"""Seconds without a new row after which a counted run gives up waiting for the rest."""
+"""Seconds without a new row after which the rest is no longer waited for."""
 
 
 class _Ended(KeyboardInterrupt):
@@ -34,19 +36,22 @@ class _Ended(KeyboardInterrupt):
 def main(argv: list[str] | None = None) -> int:
     """Run the demo; returns the exit code."""
     options = arguments(argv)
+    bypass_proxies()
     console = Console()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     try:
         return _run(options, console)
     except BadInputError as error:
-        print(f"demo: {error}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"demo: {refusal(line, options)}", file=sys.stderr)
         return 2
     except StackError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     except _Ended:
-        return 0
+        print("demo: ended before its posts were counted", file=sys.stderr)
+        return 130
 
 
 def _end(_: int, __: FrameType | None) -> None:
@@ -55,7 +60,7 @@ def _end(_: int, __: FrameType | None) -> None:
 
 def _run(options: argparse.Namespace, console: Console) -> int:
     # Not at the top: wrong flags are answered at once, and see the end of this file.
-    from local.demo.query import RUNNING
+    from local.demo.query import announced
     from local.demo.screen import placement_lines
     from local.demo.stack import LocalStack
 
@@ -77,35 +82,34 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         console.print(f"logs in {stack.logs}", highlight=False, soft_wrap=True)
         if options.list and console.is_terminal:  # plain lines list them anyhow
             print(*placement_lines(stack.placements), sep="\n")
-        RUNNING.parent.mkdir(exist_ok=True)
-        RUNNING.write_text(stack.bigquery_url)
-        try:
-            return _watch(stack, options, console)
-        finally:
-            RUNNING.unlink(missing_ok=True)
+        with announced(stack.bigquery_url):
+            return _report(stack, _watch(stack, options, console), options.count)
 
 
-def _watch(stack: LocalStack, options: argparse.Namespace, console: Console) -> int:
+def _watch(stack: LocalStack, options: argparse.Namespace, console: Console) -> Verdict:
+    """Show the run until its count, its time or a signal ends it; account for what X has sent."""
     from local.demo.screen import LiveScreen, PlainScreen
 
     screen = (LiveScreen if console.is_terminal else PlainScreen)(console, stack)
-    ends = stack.started_at + options.duration if options.duration is not None else math.inf
+    ends = time.monotonic() + options.duration if options.duration is not None else math.inf
     try:
         with screen:
             if options.count:
                 verdict = stack.wait_verdict(PATIENCE, screen.show, ends)
-            else:
-                while time.monotonic() < ends:
-                    stack.check()
-                    screen.show(stack.figures())
-                    time.sleep(1.0)
+                if time.monotonic() < ends:
+                    return verdict
+            while time.monotonic() < ends:
+                stack.check()
+                screen.show(stack.figures())
+                time.sleep(1.0)
     except _Ended:
-        console.print("stopping: producer, what is on the way, function, stand-ins ...")
-        return 0
-    return _report(stack, verdict) if options.count else 0
+        pass
+    console.print("stopping: no more posts; what is on the way is waited for ...")
+    stack.stop_posts()
+    return stack.wait_verdict(PATIENCE)
 
 
-def _report(stack: LocalStack, verdict: Verdict) -> int:
+def _report(stack: LocalStack, verdict: Verdict, wanted: int | None) -> int:
     figures = stack.figures()
     print(verdict.line())
     print(*verdict.details(), sep="\n")
@@ -116,8 +120,8 @@ def _report(stack: LocalStack, verdict: Verdict) -> int:
     print(f"memory {sum(figures.memory.values()) / 2**20:.0f} MB: {memory}")
     if verdict.posts < figures.made:
         print(f"{figures.made - verdict.posts} posts never left X: their connection was gone")
-    if figures.made < stack.count:
-        print(f"X has sent only {figures.made} of {stack.count} posts; see {stack.logs}")
+    if wanted and figures.made < wanted:
+        print(f"X has sent only {figures.made} of {wanted} posts; see {stack.logs}")
     return 0 if verdict.ok and figures.made >= stack.count else 1
 
 

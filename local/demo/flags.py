@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,7 +14,9 @@ import yaml
 from local.machine.launcher import PORTS
 
 DESCRIPTION = """The whole pipeline on this machine, with synthetic posts, until Ctrl-C.
+However it ends, the posts stop, what is on the way arrives, and each post is accounted for.
 Exit codes: 0 done, 1 a post was lost or doubled or a process failed for good, 2 bad input."""
+RULES = '[{"value": "cats lang:en", "tag": "cats"}]'
 EASY = 25.0
 """Posts a second without --count: enough to see it move, and easy on a laptop's fan."""
 
@@ -27,7 +30,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help=f"posts a second; 0 as fast as they are read (default {EASY:g}, with --count 0)",
     )
     parser.add_argument("--count", type=_count, help="end after so many posts, with a verdict")
-    parser.add_argument("--duration", type=_number, help="end after so many seconds")
+    parser.add_argument("--duration", type=_number, help="end so many seconds after it is up")
     parser.add_argument("--seed", type=int, help="same seed and rules, same posts")
     parser.add_argument("--stack", default="dev", help="which Pulumi.<stack>.yaml (%(default)s)")
     parser.add_argument(
@@ -41,7 +44,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--rules",
         type=_rules,
-        help='rules of the stream, JSON [{"value": ..., "tag": ...}] or file',
+        help=f"rules of the stream, JSON or a file of it: {RULES}",
     )
     parser.add_argument("--data-dir", type=Path, help="keep the data here over restarts")
     parser.add_argument(
@@ -90,12 +93,27 @@ def _setting(text: str) -> tuple[str, object]:
 
 
 def _rules(text: str) -> object:
+    inline = text.lstrip().startswith(("[", "{"))
     try:
-        return json.loads(text if text.lstrip().startswith("[") else Path(text).read_text())
+        rules = json.loads(text if inline else Path(text).read_text())
     except OSError as error:
         raise argparse.ArgumentTypeError(f"{text!r}: {error.strerror}") from error
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not JSON: {error}") from error
+    if not isinstance(rules, list) or not rules:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a JSON list such as {RULES}")
+    return rules
+
+
+def refusal(line: str, options: argparse.Namespace) -> str:
+    """A line about a setting, with the flag that gave it where the line names Pulumi's command."""
+    key = re.match(r"[\w-]+:\w+", line)
+    said, found, _ = line.partition("; set it: pulumi config ")
+    if not key or not found:
+        return line
+    if key[0] == "tweets:rules" and options.rules is not None:
+        return f"{said}; give --rules a JSON list such as {RULES}"
+    return f"{said}; set it: --config {key[0]}=VALUE" if key[0] in dict(options.config) else line
 
 
 def _port(text: str) -> tuple[str, int]:

@@ -7,9 +7,10 @@ set. Table names need no project: `tweet_data.tweets_latest`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from google.api_core.exceptions import GoogleAPICallError, RetryError
@@ -20,10 +21,12 @@ from rich.table import Table
 
 from local.demo.configuration import DEMO
 from local.engine.tables import client
+from local.machine.claim import claim
+from local.standin import bypass_proxies
 
 VARIABLE = "BIGQUERY_EMULATOR_HOST"
-RUNNING = Path(__file__).resolve().parents[2] / "build" / "demo-bigquery"
-"""Holds the BigQuery address of the demo that runs from this checkout."""
+RUNNING = Path(__file__).resolve().parents[2] / "build" / "demos"
+"""A file for each demo that runs from this checkout: its BigQuery address, claimed by it."""
 SECONDS = 30.0
 RETRY_SECONDS = 2.0
 
@@ -35,10 +38,11 @@ def main(argv: list[str] | None = None, environ: Mapping[str, str] = os.environ)
     parser.add_argument("--project", default=str(DEMO["gcp:project"]), help="default %(default)s")
     parser.add_argument("--limit", type=int, default=100, help="rows to print (%(default)s)")
     options = parser.parse_args(argv)
+    bypass_proxies()
     if not options.sql.strip():
         print('query: the query is empty: give one such as "SELECT 1"', file=sys.stderr)
         return 2
-    address = environ.get(VARIABLE) or (RUNNING.read_text() if RUNNING.exists() else "")
+    address = environ.get(VARIABLE) or _running()
     if not address:
         print(
             "query: no demo runs from this checkout: start `make demo`, or name the address of "
@@ -70,6 +74,36 @@ def main(argv: list[str] | None = None, environ: Mapping[str, str] = os.environ)
         return 2
     Console().print(_table(rows))
     return 0
+
+
+@contextlib.contextmanager
+def announced(address: str) -> Iterator[None]:
+    """Let `main` find a demo's BigQuery while the block runs."""
+    RUNNING.mkdir(parents=True, exist_ok=True)
+    new = RUNNING / f"new-{os.getpid()}"
+    held = claim(new)
+    if held is None:
+        raise RuntimeError(f"{new} is claimed by another process")
+    with held:
+        held.truncate(0)  # a killed demo of the same process id may have been here
+        held.write(address)
+        held.flush()
+        file = new.rename(RUNNING / str(os.getpid()))  # only now, so that it is never seen free
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+
+
+def _running() -> str:
+    """The address of the demo that was started last and still runs; empty where none does."""
+    files = RUNNING.glob("[0-9]*")
+    for file in sorted(files, key=lambda each: each.stat().st_mtime, reverse=True):
+        if (left := claim(file)) is None:
+            return file.read_text()
+        with left:  # its demo was killed
+            file.unlink(missing_ok=True)
+    return ""
 
 
 def _table(rows: RowIterator) -> Table:

@@ -27,6 +27,20 @@ def query_command(stack: LocalStack) -> str:
     return f'.venv/bin/python -m local.demo.query "{SAMPLE.format(dataset=dataset)}"'
 
 
+def address_lines(stack: LocalStack) -> list[str]:
+    """Where to look further, a line each: the query command, the page, what else listens."""
+    page = {"page": stack.dashboard_url} if stack.dashboard_url else {}
+    places = {
+        "query": query_command(stack),
+        **page,
+        "metrics": f"{stack.producer_url}/metrics",
+        "BigQuery": stack.bigquery_url,
+        "Pub/Sub": f"{stack.pubsub_address}, its figures {stack.pubsub_control_url}/stats",
+        "X": f"{stack.x_url}, its figures {stack.x_url}/_standin/stats",
+    }
+    return [f"{name + ':':<9} {place}" for name, place in places.items()]
+
+
 def placement_lines(placements: Sequence[Placement]) -> list[str]:
     """Each resource on a line: what became of it, type, name, where or why not."""
     return [
@@ -58,9 +72,8 @@ class PlainScreen:
         self._console, self._stack, self._pace, self._shown = console, stack, Pace(), 0
 
     def __enter__(self) -> PlainScreen:
-        for line in placement_lines(self._stack.placements):
+        for line in [*placement_lines(self._stack.placements), *address_lines(self._stack)]:
             self._print(line)
-        self._print(f"query: {query_command(self._stack)}")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -171,10 +184,5 @@ def _resources(placements: Sequence[Placement]) -> Panel:
 
 def _where(stack: LocalStack) -> Group:
     """Where to look further; without a frame, so that a command can be copied."""
-    lines = [f"[dim]query  [/] {escape(query_command(stack))}"]
-    if stack.dashboard_url:
-        lines.append(f"[dim]charts [/] {stack.dashboard_url}")
-    lines.append(f"[dim]metrics[/] {stack.producer_url}/metrics")
-    lines.append(f"[dim]BigQuery at {stack.bigquery_url}, Pub/Sub at {stack.pubsub_address}[/]")
-    lines.append("[dim]stop with Ctrl-C[/]")
-    return Group(*lines)
+    lines = [escape(line) for line in address_lines(stack)]
+    return Group(*lines, "[dim]stop with Ctrl-C: the posts stop, and all are counted[/]")

@@ -2,7 +2,7 @@
 
     with LocalStack(rate=100, count=2000) as stack:
         stack.kill("function")
-        verdict = stack.wait_verdict(timeout=60)
+        verdict = stack.wait_verdict(patience=60)
 
 `local.demo` shows one on a screen; the tests and the chaos run break one.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -169,6 +170,14 @@ class LocalStack(Addresses):
                     return verdict
             time.sleep(0.5)
         return self.verdict()
+
+    def stop_posts(self) -> None:
+        """X sends nothing more; `count` is what it has sent."""
+        change = urllib.request.Request(  # noqa: S310 - our own loopback address
+            f"{self.x_url}/_standin/settings", b'{"count": 0}', method="POST"
+        )
+        with urllib.request.urlopen(change, timeout=10):  # noqa: S310
+            self.count = self.figures().made
 
     def first_row(self) -> float | None:
         """Seconds from the start to the first row of this run; None before there is one."""

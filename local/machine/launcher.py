@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from local.machine.claim import LOCK, claim, scratch_folder
 from local.machine.errors import BadInputError, StackError
 from local.machine.function import Launch, clean_environment, function_launch, missing_module
 from local.machine.pod import Cluster, pod_launch
@@ -101,15 +101,15 @@ class Launcher:
     def start_producer(self, inputs: Mapping[str, Any], cluster: Cluster) -> None:
         """Start a Deployment's inputs once X and the function are ready, and wait for it."""
         self._only_once("producer")
-        self.wait_ready("x")
-        if "function" in self.processes:
-            self.wait_ready("function")
         overrides = {
             "PUBSUB_EMULATOR_HOST": self.pubsub_address,
             "X_API_BASE_URL": self.url("x"),
         }
         folder, state = self._scratch / "producer", self._state / "producer"
         launch = pod_launch(inputs, cluster, folder, state, self.port("producer"), overrides)
+        self.wait_ready("x")
+        if "function" in self.processes:
+            self.wait_ready("function")
         self._launch("producer", launch, grace=12.0)
         self.wait_ready("producer")
 
@@ -160,7 +160,8 @@ class Launcher:
             raise StackError(f"the program declares two: the local stack runs one {name}.")
 
     def _take_directories(self, data_dir: Path | None) -> None:
-        self._scratch = Path(tempfile.mkdtemp(prefix="tweets-stack-"))
+        self._scratch, held = scratch_folder("tweets-stack-")
+        self.undo.enter_context(held)
         self.undo.callback(shutil.rmtree, self._scratch, ignore_errors=True)
         if data_dir is None:
             self.logs = Path(tempfile.mkdtemp(prefix="tweets-logs-"))
@@ -170,14 +171,13 @@ class Launcher:
         self.logs = self._state / "logs"
         try:
             self._state.mkdir(parents=True, exist_ok=True)
-            lock = (self._state / "lock").open("w")
-            self.undo.callback(lock.close)
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BadInputError(
-                f"--data-dir {data_dir} is in use by another run: stop it or choose another."
-            ) from error
+            lock = claim(self._state / LOCK)
         except OSError as error:
             raise BadInputError(
                 f"--data-dir {data_dir} can't be used: {error.strerror}."
             ) from error
+        if lock is None:
+            raise BadInputError(
+                f"--data-dir {data_dir} is in use by another run: stop it or choose another."
+            )
+        self.undo.enter_context(lock)

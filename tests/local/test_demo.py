@@ -21,12 +21,23 @@ from local.demo.__main__ import main
 ROOT = Path(__file__).resolve().parents[2]
 
 
+CLOSED = "http://127.0.0.1:9"
+"""A company's proxy that answers nothing: whatever asks it fails or hangs."""
+PROXIES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "grpc_proxy", "all_proxy")
+
+
 @contextmanager
-def demo(*flags: str) -> Iterator[subprocess.Popen[str]]:
-    """The demo in a session of its own, killed at the latest when the block ends."""
+def demo(*flags: str, tmp: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+    """The demo in a session of its own, behind a proxy, killed at the latest when the block ends.
+
+    `tmp` is where it makes its temporary folders.
+    """
+    known = {key: value for key, value in os.environ.items() if key.lower() != "no_proxy"}
+    env = known | dict.fromkeys(PROXIES, CLOSED) | ({"TMPDIR": str(tmp)} if tmp else {})
     process = subprocess.Popen(
         [sys.executable, "-m", "local.demo", "--no-dashboard", *flags],
         cwd=ROOT,
+        env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -61,8 +72,16 @@ def left_of(processes: list[psutil.Process], seconds: float) -> list[psutil.Proc
     return left
 
 
+def ask(sql: str) -> subprocess.CompletedProcess[str]:
+    """What the query command says of the demo that runs from this checkout."""
+    asked = [sys.executable, "-m", "local.demo.query", sql]
+    env = {key: value for key, value in os.environ.items() if key.lower() != "no_proxy"}
+    env |= dict.fromkeys(PROXIES, CLOSED)
+    return subprocess.run(asked, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+
+
 def test_a_counted_run_ends_with_its_verdict() -> None:
-    """Plain lines list every resource and the figures, then the verdict; the exit code is 0."""
+    """Plain lines list every resource, where everything is, the figures, and then the verdict."""
     with demo("--count", "300", "--seed", "7") as process:
         output, _ = process.communicate(timeout=100)
     assert process.returncode == 0, output
@@ -76,39 +95,68 @@ def test_a_counted_run_ends_with_its_verdict() -> None:
         "a resource type is in no table of local/engine/apply.py"
     )
     assert "synthetic-token" not in output
+    for name in ("query: +.venv/bin/python -m local.demo.query", "metrics: +http://127.0.0.1:"):
+        assert len(re.findall(rf"^{name}", output, re.MULTILINE)) == 1
+    for name in ("BigQuery: +http://127.0.0.1:", r"Pub/Sub: +127.0.0.1:\d+", "X: +http://"):
+        assert len(re.findall(rf"^{name}", output, re.MULTILINE)) == 1
+
+
+def test_each_of_two_demos_is_found_and_ends_with_its_verdict() -> None:
+    """The query command asks the one started last that runs; a time and SIGTERM end as a count."""
+    with demo("--rate", "30", "--seed", "1") as first:
+        wait_for(first, r" [1-9]\d* rows,")
+        with demo(
+            "--rate", "30", "--duration", "10", "--config", "tweets:dataset=second"
+        ) as second:
+            wait_for(second, r" [1-9]\d* rows,")
+            answer = ask("SELECT 'found' AS it FROM second.tweets LIMIT 1")
+            assert "found" in answer.stdout, answer.stderr
+            output, _ = second.communicate(timeout=60)
+            assert second.returncode == 0, output
+            assert re.search(r"^(\d+) posts, \1 rows, 0 lost, 0 doubled$", output, re.MULTILINE)
+        answer = ask("SELECT 'found' AS it FROM tweet_data.tweets LIMIT 1")
+        assert "found" in answer.stdout, answer.stderr
+        first.terminate()
+        output, _ = first.communicate(timeout=60)
+        assert first.returncode == 0, output
+        assert re.search(r"^(\d+) posts, \1 rows, 0 lost, 0 doubled$", output, re.MULTILINE)
+    answer = ask("SELECT 1")
+    assert answer.returncode == 2
+    assert answer.stderr.startswith("query: no demo runs from this checkout: start `make demo`")
 
 
 def test_ctrl_c_and_kill_leave_nothing_but_the_data(tmp_path: Path) -> None:
     """Ctrl-C and `kill -9` both leave no process; the next run on the directory has the rows."""
     flags = ("--rate", "50", "--data-dir", str(tmp_path / "data"))
-    with demo(*flags) as process:
+    with demo(*flags, tmp=tmp_path) as process:
         wait_for(process, r" [1-9]\d* rows,")
         children = psutil.Process(process.pid).children(recursive=True)
         assert {"local.x", "local.pubsub", "local.bigquery", "local.machine.watchdog"} <= {
             word for child in children for word in child.cmdline()
         }
-        asked = [sys.executable, "-m", "local.demo.query", "SELECT 'found' AS it"]
-        answer = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=60)
-        assert "found" in answer.stdout, answer.stderr
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the demo's whole group
         output, _ = process.communicate(timeout=30)
         assert process.returncode == 0, output
         assert "stopping" in output
+        assert re.search(r"^(\d+) posts, \1 rows, 0 lost, 0 doubled$", output, re.MULTILINE)
     assert not left_of(children, 1)
+    assert not list(tmp_path.glob("tweets-stack-*"))
 
-    with demo(*flags) as process:
+    with demo(*flags, tmp=tmp_path) as process:
         seen = int(wait_for(process, r" ([1-9]\d*) rows,")[1])
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
     assert not left_of(children, 15)
+    assert len(list(tmp_path.glob("tweets-stack-*"))) == 1
 
-    with demo("--count", "50", "--data-dir", str(tmp_path / "data")) as process:
+    with demo("--count", "50", "--data-dir", str(tmp_path / "data"), tmp=tmp_path) as process:
         output, _ = process.communicate(timeout=100)
     assert process.returncode == 0, output
     assert "50 posts, 50 rows, 0 lost, 0 doubled\n" in output
     earlier = re.search(r"^(\d+) rows in the view from before this run$", output, re.MULTILINE)
     assert earlier, output
     assert int(earlier[1]) >= seen
+    assert not list(tmp_path.glob("*tweets-stack-*")), "the folder of the killed run is left"
 
 
 @pytest.mark.parametrize(
@@ -121,6 +169,8 @@ def test_ctrl_c_and_kill_leave_nothing_but_the_data(tmp_path: Path) -> None:
         (["--config", "tweets:rules=[}"], "the value is not YAML"),
         (["--rules", "nowhere.json"], "'nowhere.json': No such file or directory"),
         (["--rules", "[{]"], "'[{]' is not JSON"),
+        (["--rules", "{}"], "'{}' must be a JSON list such as [{"),
+        (["--rules", "[]"], "'[]' must be a JSON list such as [{"),
         (["--port", "moon=1"], "'moon=1' must be NAME=NUMBER"),
         (["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
@@ -149,14 +199,16 @@ def test_what_can_not_be_used_is_one_line(
             (["--port", f"bigquery={port}"], f"port {port} for bigquery can't be used"),
             (["--data-dir", str(file)], f"--data-dir {file} can't be used: File exists."),
             (["--stack", "moon"], "Pulumi.moon.yaml does not exist"),
-            (["--config", "tweets:postBudget=-1"], "tweets:postBudget = '-1'"),
+            (["--config", "tweets:postBudget=-1"], "set it: --config tweets:postBudget=VALUE"),
             (["--config", "tweets:xBearerToken="], "tweets:xBearerToken"),
+            (["--rules", '[{"value": "cat"}]'], "give --rules a JSON list such as [{"),
         ]
         for flags, words in cases:
             assert main(flags) == 2
             [line] = capsys.readouterr().err.splitlines()
             assert line.startswith("demo: ")
             assert words in line
+            assert "pulumi config" not in line
 
 
 def test_a_rule_that_x_refuses_is_one_line_with_its_words() -> None:
