@@ -116,20 +116,26 @@ def test_latency_of_the_stream_only(store: Store) -> None:
 
 
 def test_gaps_know_whether_they_were_filled(store: Store) -> None:
-    """A gap is backfilled when one backfill covers it whole."""
-    minutes = [NOON + timedelta(minutes=n) for n in range(6)]
+    """A gap is backfilled when one backfill covers it whole; one by a search lacks the reposts."""
+    minutes = [NOON + timedelta(minutes=n) for n in range(8)]
     store.events(
         event("a", "gap", NOON, gap_from=minutes[0], gap_to=minutes[2], reason="killed"),
         event("b", "gap", NOON, gap_from=minutes[3], gap_to=minutes[5], reason="http_429"),
-        event("c", "backfilled", NOON, gap_from=minutes[0], gap_to=minutes[4]),
-    )
-    assert store.rows(
-        "SELECT gap_from, seconds, reason, backfilled FROM v.stream_gaps ORDER BY gap_from"
-    ) == [
-        {"gap_from": minutes[0].replace(tzinfo=None), "seconds": 120.0, "reason": "killed",
-         "backfilled": True},
-        {"gap_from": minutes[3].replace(tzinfo=None), "seconds": 120.0, "reason": "http_429",
-         "backfilled": False},
+        event("c", "gap", NOON, gap_from=minutes[6], gap_to=minutes[7], reason="disconnected"),
+        event("f", "backfilled", NOON, gap_from=minutes[0], gap_to=minutes[4]),
+        event(
+            "s", "backfilled", NOON, gap_from=minutes[6], gap_to=minutes[7],
+            detail='{"reposts": false}',
+        ),
+    )  # fmt: skip
+    found = store.rows("SELECT * FROM v.stream_gaps ORDER BY gap_from")
+    assert [(row["gap_from"], row["seconds"], row["reason"]) for row in found] == [
+        (minutes[0].replace(tzinfo=None), 120.0, "killed"),
+        (minutes[3].replace(tzinfo=None), 120.0, "http_429"),
+        (minutes[6].replace(tzinfo=None), 60.0, "disconnected"),
+    ]
+    assert [(row["backfilled"], row["reposts_missing"]) for row in found] == [
+        (True, False), (False, False), (True, True),
     ]  # fmt: skip
 
 

@@ -221,6 +221,8 @@ def _record(
             "read_to": moment(done.end),
             "posts_read": search.read,
             "posts_published": published,
+            # X's searches return none since 2026-05-04; the view stream_gaps tells it.
+            "reposts": False,
             "rules": [rule.tag or rule.value for rule in search.rules],
         },
     )
