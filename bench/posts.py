@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 
 from local.x.posts import Rule
-from local.x.projection import EXPANSIONS, TWEET_FIELDS, USER_FIELDS, Projection
+from local.x.projection import KNOWN, Projection
 from local.x.query import parse
 from local.x.timeline import Timeline
 from producer.message import Message, post_message
@@ -35,11 +35,7 @@ def write_lines(kind: str, path: Path) -> int:
     query = (
         {name.replace("_", ".", 1): ",".join(values) for name, values in FIELDS.items()}
         if kind == "1 KB"
-        else {
-            "tweet.fields": ",".join(TWEET_FIELDS),
-            "user.fields": ",".join(USER_FIELDS),
-            "expansions": ",".join(EXPANSIONS),
-        }
+        else {name: ",".join(sorted(values)) for name, values in KNOWN.items()}
     )
     projection = Projection.of(query, "tweets")
     lines: list[bytes] = []

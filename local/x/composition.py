@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from html import unescape
 from random import Random
 from typing import Any
 
@@ -9,11 +10,12 @@ from local.x.needs import KINDS, Needs
 from local.x.query import Node, Subject, fold
 from local.x.snowflake import made_at, stamp
 from local.x.vocabulary import HASHTAGS, LONG, WEIGHTS, Account, account, language_of
-from local.x.wording import Wording
+from local.x.wording import TEXT_LIMIT, Wording, cut_as_repost, moved, whole
 
 SLOT = "\ue000{}\ue001"
 """Private-use characters mark what differs from post to post."""
-TEXT_LIMIT = 280
+UNSEEN = frozenset({"has:media", "has:images", "has:video_link", "has:geo"})
+"""Marks that no entity of the text shows."""
 _LANGS = tuple(WEIGHTS)
 _SHARES = tuple(WEIGHTS.values())
 
@@ -41,13 +43,15 @@ class Composition:
     replied_to: Account | None
     referenced: Reference | None
     open_ended: bool
+    media: tuple[dict[str, Any], ...] = ()
+    place: dict[str, Any] | None = None
 
     def with_suffix(self, suffix: str) -> "Composition":
         """Return the same post with words added before its ending, as an edit does."""
         ending = SLOT.format("T")
         text = str(self.body["text"]).replace(ending, suffix + ending)
         full = self.full_text + suffix
-        seen = replace(self.subject, text=fold(full))
+        seen = replace(self.subject, text=seen_text(full))
         return replace(self, body={**self.body, "text": text}, full_text=full, subject=seen)
 
 
@@ -97,36 +101,43 @@ class _Draft:
 
     def _composed(self, words: Wording) -> Composition:
         full = words.text
-        long = self.kind is None and not self.plain and self.rng.random() < 0.05
+        long = self.kind in (None, "retweeted") and not self.plain and self.rng.random() < 0.05
         if long:
             body = LONG.get(self.lang, LONG["en"])
             full += "\n\n" + body * (300 // len(body) + self.rng.randrange(1, 5))
-        reference = self._reference(full)
+        reference = self._reference(words, full)
         open_ended = not long and self.kind != "retweeted" and len(full) < TEXT_LIMIT - 40
         fields: dict[str, Any] = {
             "id": SLOT.format("I"),
-            "text": full[: TEXT_LIMIT - 1] + "…" if long else full + SLOT.format("T") * open_ended,
             "edit_history_tweet_ids": [SLOT.format("H")],
             "author_id": self.author.id,
             "created_at": SLOT.format("A"),
-            "conversation_id": SLOT.format("C"),
+            "conversation_id": self.needs.conversation or SLOT.format("C"),
             "lang": self.lang,
             "possibly_sensitive": self.rng.random() < 0.02,
             "public_metrics": SLOT.format("M"),
             "reply_settings": "everyone",
         }
-        entities = {"entities": words.entities} if words.entities else {}
-        fields |= entities
-        if long:
-            fields["note_tweet"] = {"text": full, **entities}
+        content = cut_as_repost if self.kind == "retweeted" else whole
+        fields |= content(full, words.entities)
+        fields["text"] += SLOT.format("T") * open_ended
         if reference:
             fields["referenced_tweets"] = [{"type": reference.type, "id": reference.id}]
         if reference and self.kind == "replied_to":
-            fields |= {"in_reply_to_user_id": self.other.id, "conversation_id": reference.id}
+            fields["in_reply_to_user_id"] = self.other.id
+            if not self.needs.conversation:
+                fields["conversation_id"] = reference.id
         if self.rng.random() < 0.2:
             topic = {"id": "847888632711061504", "name": "Technology"}
             domain = {"id": "131", "name": "Unified Twitter Taxonomy"}
             fields["context_annotations"] = [{"domain": domain, "entity": topic}]
+        if self.rng.random() < 0.01:
+            fields["paid_partnership"] = True
+        media, place = self._media(), self._place()
+        if media:
+            fields["attachments"] = {"media_keys": [item["media_key"] for item in media]}
+        if place:
+            fields["geo"] = {"place_id": place["id"]}
         return Composition(
             body=fields,
             full_text=full,
@@ -137,18 +148,38 @@ class _Draft:
             replied_to=self.other if self.kind == "replied_to" else None,
             referenced=reference,
             open_ended=open_ended,
+            media=media,
+            place=place,
         )
+
+    def _media(self) -> tuple[dict[str, Any], ...]:
+        asked = self.needs.marks & {"has:media", "has:images", "has:video_link"}
+        if not asked:
+            return ()
+        kind = "video" if "has:video_link" in asked else "photo"
+        key = f"{7 if kind == 'video' else 3}_{self.rng.randrange(10**18, 10**19)}"
+        shown = {"url": f"https://example.com/media/{key}.jpg", "width": 1200, "height": 800}
+        return ({"media_key": key, "type": kind, "alt_text": "A synthetic picture.", **shown},)
+
+    def _place(self) -> dict[str, Any] | None:
+        places = [mark for mark in self.needs.marks if mark.startswith(("place", "has:geo"))]
+        if not places:
+            return None
+        country = next((m[14:].upper() for m in places if m.startswith("place_country:")), "KR")
+        number = f"{self.rng.randrange(16**16):016x}"
+        return {"id": number, "full_name": f"A place in {country}", "country_code": country}
 
     def _subject(self, words: Wording, full: str, fields: dict[str, Any]) -> Subject:
         def tags(kind: str) -> frozenset[str]:
             return frozenset(item["tag"].casefold() for item in words.entities.get(kind, []))
 
-        marks = {f"has:{'links' if name == 'urls' else name}" for name in words.entities}
+        marks = {m for m in self.needs.marks if m in UNSEEN or not m.startswith(("is:", "has:"))}
+        marks |= {f"has:{'links' if name == 'urls' else name}" for name in words.entities}
         marks |= {mark for mark, kind in KINDS.items() if kind == self.kind}
         marks |= {"is:verified"} if self.author.verified else set()
         names = frozenset({self.other.username.casefold(), self.other.id})
         return Subject(
-            text=fold(words.without_links(full)),
+            text=seen_text(words.without_links(full)),
             author=frozenset({self.author.username.casefold(), self.author.id}),
             lang=self.lang,
             marks=frozenset(marks),
@@ -161,14 +192,14 @@ class _Draft:
             conversation_id=fields["conversation_id"],
         )
 
-    def _reference(self, text: str) -> Reference | None:
+    def _reference(self, words: Wording, text: str) -> Reference | None:
         if self.kind is None:
             return None
         number = self.rng.randrange(1_900_000_000_000_000_000, 1_990_000_000_000_000_000)
         counts = {"retweet_count": 12, "reply_count": 3, "like_count": 80}
-        body = {
+        body: dict[str, Any] = {
             "id": str(number),
-            "text": text.split(": ", 1)[-1] if self.kind == "retweeted" else "앞의 글입니다.",
+            "text": "앞의 글입니다.",
             "edit_history_tweet_ids": [str(number)],
             "author_id": self.other.id,
             "created_at": stamp(made_at(number)),
@@ -177,7 +208,15 @@ class _Draft:
             "possibly_sensitive": False,
             "public_metrics": {**counts, "quote_count": 1, "bookmark_count": 4},
         }
+        if self.kind == "retweeted":
+            start = text.index(": ") + 2
+            body |= whole(text[start:], moved(words.entities, -start))
         return Reference(self.kind, str(number), self.other, body)
+
+
+def seen_text(text: str) -> str:
+    """Return what a rule sees of a text that X sends escaped."""
+    return fold(unescape(text))
 
 
 def compose(rule: Node, people: Sequence[Account], rng: Random, *, plain: bool) -> Composition:

@@ -4,7 +4,7 @@ import orjson
 
 from local.x.problems import TYPE
 
-CONTROL = ("unknown_message", "error_payload")
+CONTROL = ("unknown_message", "error_payload", "null_data", "array")
 """Kinds whose lines carry no post."""
 POISON = ("malformed", "truncated", "not_json", "huge_line")
 """Kinds whose lines a reader must set aside: each is listed at /_standin/poison."""
@@ -28,20 +28,19 @@ def disconnect(disconnect_type: str) -> bytes:
 
 def control(kind: str, number: int) -> bytes:
     """Return a message inside the stream that is no post."""
-    if kind == "error_payload":
-        return orjson.dumps(
-            {
-                "errors": [
-                    {
-                        "title": "Internal Server Error",
-                        "detail": "Something went wrong. The stream goes on.",
-                        "type": "about:blank",
-                        "status": 500,
-                    }
-                ]
-            }
-        )
-    return orjson.dumps({"system": {"type": "not_yet_documented", "sequence": number}})
+    error = {
+        "title": "Internal Server Error",
+        "detail": f"Something went wrong ({number}). The stream goes on.",
+        "type": "about:blank",
+        "status": 500,
+    }
+    messages: dict[str, object] = {
+        "error_payload": {"errors": [error]},
+        "null_data": {"data": None, "errors": [error]},
+        "array": [error],
+        "unknown_message": {"system": {"type": "not_yet_documented", "sequence": number}},
+    }
+    return orjson.dumps(messages[kind])
 
 
 def poison(kind: str, line: bytes, size: int) -> bytes:
@@ -57,6 +56,8 @@ def poison(kind: str, line: bytes, size: int) -> bytes:
 
 def unusual(kind: str, line: bytes, size: int) -> bytes:
     """Return a whole post's line in an unusual form."""
+    if kind == "half_emoji":
+        return line.replace(b'"text":"', b'"text":"\\ud83d ', 1)
     body = orjson.loads(line)
     if kind == "no_matching_rules":
         del body["matching_rules"]

@@ -8,13 +8,16 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from local.x.problems import ISSUES
+
 KINDS: dict[str, dict[str, Any]] = {
     # the connection
     "close": {},
     "reset": {},
     "cut": {},
     "stall": {"seconds": 5.0},
-    "disconnect": {"disconnect_type": "OperationalDisconnect"},
+    # X's message, then the end; with linger, that many seconds of keep-alives before it
+    "disconnect": {"disconnect_type": "OperationalDisconnect", "linger": 0.0},
     "slow_reader": {"seconds": 1.0},
     "stale": {"seconds": 5.0},
     # one line that is no post
@@ -23,19 +26,26 @@ KINDS: dict[str, dict[str, Any]] = {
     "not_json": {"count": 1},
     "unknown_message": {"count": 1},
     "error_payload": {"count": 1},
+    "null_data": {"count": 1},
+    "array": {"count": 1},
     "huge_line": {"bytes": 11_000_000, "poison": True},
     # posts sent in an unusual way; they are real posts, delivered
     "no_matching_rules": {"count": 1},
     "untagged_rule": {"count": 1},
+    "half_emoji": {"count": 1},
     "duplicate": {"count": 10},
     "reorder": {"count": 10},
-    # HTTP answers in place of the real one
+    # HTTP answers in place of the real one: X's own (issue: one of ISSUES, status 0 for its usual
+    # one), or any other server's (body)
     "http": {
         "status": 503,
         "count": 1,
+        "method": "",
         "path": "/2/tweets/search/stream",
         "reset_seconds": 900,
         "issue": "",
+        "body": "",
+        "content_type": "application/json; charset=utf-8",
     },
 }
 """Kinds with their options and defaults; times in seconds, sizes in bytes."""
@@ -78,7 +88,10 @@ def checked(fault: object) -> dict[str, Any]:
         raise FaultError(f"after_posts is {after!r}: a count of posts, 0 or more")
     if fault.get("disconnect_type", DISCONNECTS[0]) not in DISCONNECTS:
         raise FaultError(f"unknown disconnect_type: one of {', '.join(DISCONNECTS)}")
-    return {**options, "after_posts": 0, **fault}
+    if fault.get("issue") and fault["issue"] not in ISSUES:
+        raise FaultError(f"unknown issue {fault['issue']!r}: one of {', '.join(ISSUES)}")
+    usual = {"status": 0} if fault.get("issue") else {}
+    return {**options, "after_posts": 0, **usual, **fault}
 
 
 class Faults:
@@ -112,15 +125,16 @@ class Faults:
                 return max(0, int(fault["after_posts"]) - delivered)
         return 1 << 30
 
-    def http(self, path: str, delivered: int) -> dict[str, Any] | None:
-        """Take one answer of an http fault for this path, None if there is none."""
+    def http(self, method: str, path: str, delivered: int) -> dict[str, Any] | None:
+        """Take one answer of an http fault for this request, None if there is none."""
         for fault in self.pending:
             if (
                 fault["kind"] == "http"
                 and fault["path"] == path
+                and fault["method"] in ("", method)
                 and fault["after_posts"] <= delivered
             ):
-                self.injected[f"http_{fault['status']}"] += 1
+                self.injected[f"http_{fault['issue'] or fault['status']}"] += 1
                 fault["count"] -= 1
                 if fault["count"] <= 0:
                     self.pending.remove(fault)

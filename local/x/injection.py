@@ -25,9 +25,16 @@ class Injection:
         self._pace = pace
         self._ledger = ledger
 
-    async def disconnect(self, wire: Wire, disconnect_type: str) -> None:
-        """Write X's message and the end of the body; the caller then ends the connection."""
+    async def disconnect(self, wire: Wire, disconnect_type: str, linger: float = 0.0) -> None:
+        """Write X's message and the end of the body; the caller then ends the connection.
+
+        linger: seconds for which the connection stays with keep-alives only, as X's does at times.
+        """
         wire.write(fault_lines.disconnect(disconnect_type) + b"\r\n")
+        end = time.monotonic() + linger
+        while time.monotonic() < end and wire.alive:
+            await asyncio.sleep(min(self._settings.keep_alive, end - time.monotonic()))
+            wire.write(b"\r\n")
         wire.finish()
         await wire.drained(_PATIENCE)
 
@@ -56,7 +63,7 @@ class Injection:
         """End the connection in the fault's way, after all that was delivered has arrived."""
         kind = fault["kind"]
         if kind == "disconnect":
-            await self.disconnect(wire, fault["disconnect_type"])
+            await self.disconnect(wire, fault["disconnect_type"], fault["linger"])
             return
         await wire.drained(_PATIENCE)
         if kind == "reset":

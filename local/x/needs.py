@@ -24,6 +24,7 @@ class Needs:
     author: str | None = None
     to: str | None = None
     retweets_of: str | None = None
+    conversation: str | None = None
 
     def take(self, node: Node, rng: Random) -> None:
         """Add what this element asks for; of alternatives, one drawn at random."""
@@ -33,7 +34,7 @@ class Needs:
             for child in [rng.choice(node.children)] if node.kind == "or" else node.children:
                 self.take(child, rng)
         elif node.negated:
-            self.without.add(f"{node.kind}:{node.value}")
+            self.without.add(node.mark)
         else:
             self._take_leaf(node)
 
@@ -48,8 +49,6 @@ class Needs:
         }
         if node.kind in lists:
             lists[node.kind].append(node.value)
-        elif node.kind in ("is", "has"):
-            self.marks.add(f"{node.kind}:{node.value}")
         elif node.kind == "from":
             self.author = node.value
         elif node.kind == "lang":
@@ -58,6 +57,10 @@ class Needs:
             self.to = node.value
         elif node.kind == "retweets_of":
             self.retweets_of = node.value
+        elif node.kind == "conversation_id":
+            self.conversation = node.value
+        else:
+            self.marks.add(node.mark)
 
     def kind(self, rng: Random, *, plain: bool) -> str | None:
         """Choose retweeted, quoted, replied_to or None; plain takes only what is asked for."""

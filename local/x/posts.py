@@ -8,12 +8,13 @@ what lets one process send far more than X's 250 posts/s.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from html import escape
 from random import Random
 from typing import Any
 
 import orjson
 
-from local.x.composition import SLOT, Composition, compose
+from local.x.composition import SLOT, Composition, compose, seen_text
 from local.x.projection import Projection
 from local.x.query import Node, Subject, fold
 from local.x.vocabulary import TAILS, Account
@@ -57,24 +58,28 @@ class Template:
         return made
 
     def _serialised(self, projection: Projection) -> bytes:
-        line: dict[str, Any] = {"data": projection.post_body(self.post.body)}
-        includes: dict[str, Any] = {}
+        post, asked = self.post, projection.expansions
+        line: dict[str, Any] = {"data": projection.body("tweet.fields", post.body)}
         users: dict[str, Account] = {}
-        if "author_id" in projection.expansions:
-            users[self.post.author.id] = self.post.author
-        if "entities.mentions.username" in projection.expansions:
-            users.update({user.id: user for user in self.post.mentioned})
-        if "in_reply_to_user_id" in projection.expansions and self.post.replied_to:
-            users[self.post.replied_to.id] = self.post.replied_to
-        referenced = self.post.referenced
-        if referenced and "referenced_tweets.id.author_id" in projection.expansions:
+        if "author_id" in asked:
+            users[post.author.id] = post.author
+        if "entities.mentions.username" in asked:
+            users.update({user.id: user for user in post.mentioned})
+        if "in_reply_to_user_id" in asked and post.replied_to:
+            users[post.replied_to.id] = post.replied_to
+        referenced = post.referenced
+        if referenced and "referenced_tweets.id.author_id" in asked:
             users[referenced.author.id] = referenced.author
-        if users:
-            includes["users"] = [projection.user_body(user_fields(user)) for user in users.values()]
-        if referenced and any(
-            name.startswith("referenced_tweets.id") for name in projection.expansions
-        ):
-            includes[projection.includes_posts] = [projection.post_body(referenced.body)]
+        found: dict[str, list[dict[str, Any]]] = {
+            "users": [projection.body("user.fields", user_fields(user)) for user in users.values()]
+        }
+        if referenced and any(name.startswith("referenced_tweets.id") for name in asked):
+            found[projection.includes_posts] = [projection.body("tweet.fields", referenced.body)]
+        if "attachments.media_keys" in asked:
+            found["media"] = [projection.body("media.fields", item) for item in post.media]
+        if "geo.place_id" in asked and post.place:
+            found["places"] = [projection.body("place.fields", post.place)]
+        includes = {kind: items for kind, items in found.items() if items}
         if includes:
             line["includes"] = includes
         line["matching_rules"] = [
@@ -91,7 +96,7 @@ class Template:
         """Return what a query sees of this post with the given ending."""
         seen = self.post.subject
         ending = self.tails[tail].decode()
-        return replace(seen, text=fold(f"{self.post.full_text}{ending}")) if ending else seen
+        return replace(seen, text=seen_text(self.post.full_text + ending)) if ending else seen
 
 
 @lru_cache(maxsize=8192)
@@ -132,7 +137,7 @@ class Templates:
         ]
         self._tails = {
             lang: tuple(
-                orjson.dumps(tail)[1:-1]
+                orjson.dumps(escape(tail, quote=False))[1:-1]
                 for tail in tails
                 if not any(
                     set(fold(leaf.value).split()) & set(fold(tail).split()) for leaf in words

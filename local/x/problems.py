@@ -96,6 +96,61 @@ def connection_exception(issue: str, headers: Mapping[str, str]) -> web.Response
     return answer(body, status, headers)
 
 
+REFUSALS: dict[str, tuple[int, dict[str, Any]]] = {
+    # A monthly cap comes with x-rate-limit-remaining above 0: no rate limit is used up.
+    "UsageCapExceeded": (
+        429,
+        {
+            "title": "UsageCapExceeded",
+            "detail": "Usage cap exceeded: Monthly product cap",
+            "period": "Monthly",
+            "scope": "Product",
+            "product_name": "standard-basic",
+            "type": TYPE + "usage-capped",
+        },
+    ),
+    "CreditsDepleted": (
+        402,
+        {
+            "title": "Payment Required",
+            "detail": "credits depleted",
+            "type": "https://api.x.com/2/problems/credits-depleted",
+        },
+    ),
+    "ClientNotEnrolled": (
+        403,
+        {
+            "title": "Client Forbidden",
+            "detail": "When authenticating requests to the Twitter API v2 endpoints, you must use "
+            "keys and tokens from a Twitter developer App that is attached to a Project.",
+            "reason": "client-not-enrolled",
+            "required_enrollment": "Appropriate Level of API Access",
+            "registration_url": "https://developer.twitter.com/en/docs/projects/overview",
+            "type": TYPE + "client-forbidden",
+        },
+    ),
+    "RulesCapExceeded": (
+        403,
+        {
+            "title": "RulesCapExceeded",
+            "detail": "You have exceeded the maximum number of rules (1000).",
+            "type": TYPE + "rule-cap",
+        },
+    ),
+}
+"""Refusals of a whole request that people met (public reports, 2026): status and body."""
+ISSUES = (*CONNECTION_ISSUES, *REFUSALS)
+
+
+def refusal(issue: str, status: int, headers: Mapping[str, str]) -> web.Response:
+    """Return X's answer for one of ISSUES; status 0 is the usual one of the issue."""
+    if issue in CONNECTION_ISSUES:
+        return connection_exception(issue, headers)
+    usual, body = REFUSALS[issue]
+    remaining = {"x-rate-limit-remaining": "49"} if issue == "UsageCapExceeded" else {}
+    return answer({**body, "status": status or usual}, status or usual, {**headers, **remaining})
+
+
 def rate_headers(limit: int, remaining: int, reset_at: float) -> dict[str, str]:
     """Return x-rate-limit-* headers; reset_at is in seconds since the epoch."""
     return {

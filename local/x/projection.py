@@ -4,8 +4,10 @@ X sends only what was asked for; the default is id, text and edit_history_tweet_
 id, name and username for users (source: "Fields" and "Expansions" of X API v2).
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 Naming = Literal["tweets", "posts"]
@@ -14,92 +16,23 @@ POST_NAMES = {
     "edit_history_tweet_ids": "edit_history_post_ids",
     "referenced_tweets": "referenced_posts",
     "retweet_count": "repost_count",
+    "note_tweet": "note_post",
 }
-"""Response fields that spec 2.167 renames."""
-TWEET_FIELDS = frozenset(
-    [
-        "article",
-        "attachments",
-        "author_id",
-        "card_uri",
-        "community_id",
-        "context_annotations",
-        "conversation_id",
-        "created_at",
-        "display_text_range",
-        "edit_controls",
-        "edit_history_tweet_ids",
-        "entities",
-        "geo",
-        "id",
-        "in_reply_to_user_id",
-        "lang",
-        "media_metadata",
-        "non_public_metrics",
-        "note_tweet",
-        "organic_metrics",
-        "possibly_sensitive",
-        "promoted_metrics",
-        "public_metrics",
-        "referenced_tweets",
-        "reply_settings",
-        "scopes",
-        "source",
-        "suggested_source_links",
-        "suggested_source_links_with_counts",
-        "text",
-        "withheld",
-    ]
-)
-USER_FIELDS = frozenset(
-    [
-        "affiliation",
-        "confirmed_email",
-        "connection_status",
-        "created_at",
-        "description",
-        "entities",
-        "id",
-        "is_identity_verified",
-        "location",
-        "most_recent_tweet_id",
-        "name",
-        "parody",
-        "pinned_tweet_id",
-        "profile_banner_url",
-        "profile_image_url",
-        "protected",
-        "public_metrics",
-        "receives_your_dm",
-        "subscription",
-        "subscription_type",
-        "url",
-        "username",
-        "verified",
-        "verified_followers_count",
-        "verified_type",
-        "withheld",
-    ]
-)
-EXPANSIONS = frozenset(
-    [
-        "article.cover_media",
-        "article.media_entities",
-        "attachments.media_keys",
-        "attachments.media_source_tweet",
-        "attachments.poll_ids",
-        "author_id",
-        "edit_history_tweet_ids",
-        "entities.mentions.username",
-        "geo.place_id",
-        "in_reply_to_user_id",
-        "entities.note.mentions.username",
-        "referenced_tweets.id",
-        "referenced_tweets.id.author_id",
-        "referenced_tweets.id.attachments.media_keys",
-    ]
-)
-_KNOWN = (("tweet.fields", TWEET_FIELDS), ("user.fields", USER_FIELDS), ("expansions", EXPANSIONS))
+"""Response fields that OpenAPI descriptions 2.167 and 2.168 rename."""
+KNOWN: dict[str, frozenset[str]] = {
+    parameter: frozenset(names)
+    for parameter, names in json.loads(
+        (Path(__file__).parents[2] / "services/producer/producer/x_fields.json").read_text("utf-8")
+    ).items()
+}
+"""X's own names by request parameter, both generations (OpenAPI descriptions up to 2.168)."""
+ALWAYS = {
+    "tweet.fields": frozenset({"id", "text", "edit_history_tweet_ids"}),
+    "user.fields": frozenset({"id", "name", "username"}),
+    "media.fields": frozenset({"media_key", "type"}),
+    "place.fields": frozenset({"id", "full_name"}),
+}
+"""What X sends of an object without being asked."""
 _OLD_NAMES = {new: old for old, new in POST_NAMES.items()}
 
 
@@ -117,10 +50,9 @@ class FieldError(ValueError):
 
 @dataclass(frozen=True)
 class Projection:
-    """The fields of one request; key tells projections apart."""
+    """The fields of one request by parameter, its expansions, and a key that tells it apart."""
 
-    post: frozenset[str]
-    user: frozenset[str]
+    fields: Mapping[str, frozenset[str]]
     expansions: frozenset[str]
     naming: Naming
     key: str
@@ -129,32 +61,27 @@ class Projection:
     def of(cls, query: Mapping[str, str], naming: Naming) -> "Projection":
         """Read the request's parameters; raises FieldError for a name that X does not know."""
         asked: dict[str, frozenset[str]] = {}
-        for parameter, known in _KNOWN:
+        for parameter, known in KNOWN.items():
             newer = parameter.replace("tweet", "post")
             given = query.get(parameter) or query.get(newer) or ""
-            values = [_OLD_NAMES.get(value, value) for value in given.split(",") if value]
-            if parameter == "expansions":
-                values = [value.replace("_posts", "_tweets") for value in values]
+            values = [value for value in given.split(",") if value]
             for value in values:
                 if value not in known:
                     raise FieldError(parameter, value, known)
-            asked[parameter] = frozenset(values)
-        key = naming + repr([sorted(asked[parameter]) for parameter, _ in _KNOWN])
-        return cls(
-            post=asked["tweet.fields"] | {"id", "text", "edit_history_tweet_ids"},
-            user=asked["user.fields"] | {"id", "name", "username"},
-            expansions=asked["expansions"],
-            naming=naming,
-            key=key,
-        )
+            if parameter == "expansions":
+                values = [
+                    "referenced_tweets.id" if value == "referenced_posts" else value
+                    for value in values
+                ]
+            asked[parameter] = frozenset(_OLD_NAMES.get(value, value) for value in values)
+        key = naming + repr([sorted(names) for names in asked.values()])
+        fields = {name: asked[name] | always for name, always in ALWAYS.items()}
+        return cls(fields, asked["expansions"], naming, key)
 
-    def post_body(self, full: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of a post that were asked for, under this generation's names."""
-        return self.renamed({name: value for name, value in full.items() if name in self.post})
-
-    def user_body(self, full: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the fields of a user that were asked for."""
-        return {name: value for name, value in full.items() if name in self.user}
+    def body(self, parameter: str, full: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the fields of an object that were asked for, under this generation's names."""
+        wanted = self.fields[parameter]
+        return self.renamed({name: value for name, value in full.items() if name in wanted})
 
     def renamed(self, body: dict[str, Any]) -> dict[str, Any]:
         """Return the body under this generation's names."""

@@ -1,10 +1,8 @@
 """The rule language of the filtered stream and of recent search: parse, check, match.
 
-Source: "Build a rule" and "Operators" of X's filtered stream documentation. Supported: keywords
-and emoji, "quoted phrases", #hashtag, @mention, $cashtag, from:, to:, retweets_of:, url:,
-conversation_id:, lang:, is:retweet|reply|quote|verified, has:hashtags|links|mentions|cashtags,
--negation, OR, AND by a space, parentheses. X's other operators are refused with X's words for an
-operator that the product does not offer: the posts here carry nothing that they could match.
+Source: "Build a rule" and "Operators" of X's filtered stream documentation (operators.py). Words,
+phrases, entities, authors and kinds are matched by what a post says; what the posts here carry
+nothing of (places, profiles, counts) matches the posts that were written for such a rule.
 """
 
 import re
@@ -12,15 +10,12 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from zlib import crc32
 
-CONJUNCTION_REQUIRED = {"lang", "is", "has"}
-"""Operators that X refuses when no standalone operator stands beside them."""
-VALUES = {
-    "is": ("retweet", "reply", "quote", "verified"),
-    "has": ("hashtags", "links", "mentions", "cashtags"),
-}
-STANDALONE = ("from", "to", "retweets_of", "url", "conversation_id")
-_OPERATOR = re.compile(r"([a-z_]+):(.*)", re.DOTALL)
+from local.x.operators import CONJUNCTION_REQUIRED, fault
+
+_OPERATOR = re.compile(r"([A-Za-z_]+):(.*)", re.DOTALL)
+_ENTITY = re.compile(r"#\w+|@\w{1,15}|\$[A-Za-z]{1,6}([._][A-Za-z]{1,2})?|\$\w+")
 _WORD_END = re.compile(r'[\s()"]')
 _UNSPACED_RANGES = "\u0e00-\u0eff\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af"
 _UNSPACED = re.compile(f"[{_UNSPACED_RANGES}]")
@@ -70,8 +65,14 @@ class Node:
         elif self.kind == "or":
             found = any(child.matches(post) for child in self.children)
         else:
-            found = _TESTS[self.kind](self.value, post)
+            test = _TESTS.get(self.kind)
+            found = test(self.value, post) if test else self.mark in post.marks
         return found != self.negated
+
+    @property
+    def mark(self) -> str:
+        """Return how a post is marked that was written for this element."""
+        return f"{self.kind}:{self.value.casefold()}"
 
     def leaves(self) -> Iterator["Node"]:
         """Yield the elements that are not groups, left to right."""
@@ -107,10 +108,9 @@ _TESTS: dict[str, Callable[[str, Subject], bool]] = {
     "to": lambda value, post: value.casefold() in post.to,
     "retweets_of": lambda value, post: value.casefold() in post.retweets_of,
     "lang": lambda value, post: value.casefold() == post.lang,
-    "is": lambda value, post: f"is:{value}" in post.marks,
-    "has": lambda value, post: f"has:{value}" in post.marks,
     "url": lambda value, post: any(value.casefold() in url for url in post.urls),
     "conversation_id": lambda value, post: value == post.conversation_id,
+    "sample": lambda value, post: crc32(min(post.author).encode()) % 100 < int(value),
 }
 
 
@@ -158,7 +158,7 @@ class _Parser:
         if char == "(":
             return self.group(start, negated)
         if char == '"':
-            return Node("phrase", self.quoted(), negated, position=start)
+            return self.phrase(start, negated)
         return self.word(start, negated)
 
     def group(self, start: int, negated: bool) -> Node:
@@ -170,6 +170,17 @@ class _Parser:
         if inner.children:
             return Node(inner.kind, "", negated, inner.children, start)
         return Node(inner.kind, inner.value, inner.negated != negated, (), start)
+
+    def phrase(self, start: int, negated: bool) -> Node:
+        value = self.quoted()
+        near = re.compile(r"~(\d*)").match(self.text, self.at)
+        if near is None:
+            return Node("phrase", value, negated, position=start)
+        if not 1 <= int(near[1] or 0) <= 6:
+            raise QueryError("proximity must be from 1 to 6 words", self.at + 1)
+        self.at = near.end()
+        words = tuple(Node("word", word, position=start) for word in value.split())
+        return words[0] if len(words) == 1 else Node("and", "", negated, words, start)
 
     def quoted(self) -> str:
         start = self.at + 1
@@ -189,30 +200,33 @@ class _Parser:
             raise QueryError(f"no viable alternative at input '{self.peek() or '<EOF>'}'", start)
         operator = _OPERATOR.fullmatch(raw)
         if operator and not raw.startswith(("http:", "https:")):
-            name, value = operator[1], operator[2]
+            name, value = operator[1].lower(), operator[2]
             if not value and self.at < len(self.text) and self.text[self.at] == '"':
                 value = self.quoted()
-            return self.operator(name, value, start, negated)
+            elif value.startswith("["):
+                value = self.bracketed(start)
+            if reason := fault(name, value, negated=negated):
+                raise QueryError(reason, start)
+            return Node(name, value.removeprefix("@"), negated, position=start)
         if raw[0] in "#@$" and len(raw) > 1:
-            if not re.fullmatch(r"[#@$]\w+", raw):
-                raise QueryError(f"invalid character in '{raw}'", start)
+            if not _ENTITY.fullmatch(raw):
+                raise QueryError(f"invalid character or length in '{raw}'", start)
             return Node(raw[0], raw[1:], negated, position=start)
-        if raw == "AND":
-            raise QueryError("Ambiguous use of AND: leave a space between the operators", start)
+        if raw.upper() in ("AND", "OR"):
+            raise QueryError(
+                f"Ambiguous use of {raw} as a keyword. Use a space to logically join two clauses "
+                f'with AND, OR for either, or "{raw}" in quotes for the word',
+                start,
+            )
         return Node("word", raw, negated, position=start)
 
-    def operator(self, name: str, value: str, start: int, negated: bool) -> Node:
-        if (name in VALUES and value in VALUES[name]) or name in STANDALONE or name == "lang":
-            if value:
-                return Node(name, value.removeprefix("@"), negated, position=start)
-            raise QueryError(f"operator '{name}:' needs a value", start)
-        shown = f"{name}:{value}" if name in VALUES else name
-        raise QueryError(
-            f"Reference to invalid operator '{shown}'. Operator is not available in current "
-            "product or product packaging. Please refer to complete available operator list at "
-            "http://t.co/operators.",
-            start,
-        )
+    def bracketed(self, start: int) -> str:
+        begin = self.text.index("[", start - 1)
+        end = self.text.find("]", begin)
+        if end < 0:
+            raise QueryError("missing ']'", begin + 1)
+        self.at = end + 1
+        return self.text[begin : self.at]
 
 
 def parse(text: str) -> Node:

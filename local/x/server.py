@@ -15,9 +15,9 @@ from local.x.control import Control
 from local.x.faults import Faults
 from local.x.ledger import Ledger, Usage
 from local.x.problems import (
-    connection_exception,
     problem,
     rate_headers,
+    refusal,
     too_many_requests,
     unauthorized,
 )
@@ -72,7 +72,7 @@ class Application:
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path.startswith("/_standin/"):
             return await handler(request)
-        refused = self._http_fault(request.path) or self._token_fault(request)
+        refused = self._http_fault(request) or self._token_fault(request)
         if refused:
             if request.path == _STREAM:
                 self.stream.note(refused.status)
@@ -93,14 +93,17 @@ class Application:
         )
         return None if good else unauthorized()
 
-    def _http_fault(self, path: str) -> web.Response | None:
-        fault = self.faults.http(path, self.ledger.delivered)
+    def _http_fault(self, request: web.Request) -> web.Response | None:
+        fault = self.faults.http(request.method, request.path, self.ledger.delivered)
         if fault is None:
             return None
         status = int(fault["status"])
         headers = rate_headers(50, 0, time.time() + fault["reset_seconds"])
+        if fault["body"]:
+            headers["Content-Type"] = fault["content_type"]
+            return web.Response(body=fault["body"].encode(), status=status or 200, headers=headers)
         if fault["issue"]:
-            return connection_exception(fault["issue"], headers)
+            return refusal(fault["issue"], status, headers)
         if status == 429:
             return too_many_requests(headers)
         if status == 401:

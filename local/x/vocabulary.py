@@ -12,7 +12,7 @@ WEIGHTS = {
     "pt": 5,
     "fr": 4,
     "hi": 2,
-    "he": 1,
+    "iw": 1,
     "und": 1,
 }
 """Share of each language, percent."""
@@ -54,7 +54,7 @@ SENTENCES: dict[str, tuple[str, ...]] = {
     "pt": ("Bom dia! Hoje o assunto é {} ☀️", "Não acredito no que vi sobre {} agora há pouco"),
     "fr": ("Petit fil sur {} pour commencer la journée", "Je découvre {} et c'est passionnant !"),
     "hi": ("आज {} के बारे में बहुत कुछ सीखा", "{} पर आपकी क्या राय है? 🙏"),
-    "he": ("קראתי היום על {} וזה היה מרתק", "מישהו מכיר את {}?"),
+    "iw": ("קראתי היום על {} וזה היה מרתק", "מישהו מכיר את {}?"),
     "und": ("{} 👀", "{} 🔥🔥🔥"),
 }
 FILLERS: dict[str, tuple[str, ...]] = {
@@ -78,7 +78,7 @@ FILLERS: dict[str, tuple[str, ...]] = {
     "pt": ("Amanhã conto mais.", "Não esperava por isso."),
     "fr": ("La suite demain.", "Je ne m'y attendais pas du tout."),
     "hi": ("बाकी कल लिखूँगा।",),
-    "he": ("אכתוב עוד מחר.",),
+    "iw": ("אכתוב עוד מחר.",),
     "und": ("✨✨✨",),
 }
 """Second sentences, without a slot for a rule's words."""
@@ -100,9 +100,13 @@ TAILS: dict[str, tuple[str, ...]] = {
         " finally!",
         " late to the party",
         " 🎯",
+        " <3",
+        " Tom & Jerry again",
+        " & so on",
     ),
     "ko": (
         "",
+        " <3",
         " ㅋㅋㅋ",
         " ㅠㅠ",
         " 진짜로",
@@ -138,7 +142,7 @@ TAILS: dict[str, tuple[str, ...]] = {
     "pt": ("", " kkkk", " demais", " boa noite", " 😂"),
     "fr": ("", " 😅", " bonne soirée", " vraiment", " à suivre"),
     "hi": ("", " धन्यवाद", " 😊", " शुभ रात्रि"),
-    "he": ("", " 😂", " תודה", " לילה טוב"),
+    "iw": ("", " 😂", " תודה", " לילה טוב"),
     "und": ("", " ✨", " 🙌", " 🎶"),
 }
 """Endings, so that one sentence gives many different texts."""
@@ -151,7 +155,7 @@ HASHTAGS: dict[str, tuple[str, ...]] = {
     "pt": ("BomDia", "futebol"),
     "fr": ("actu", "photo"),
     "hi": ("समाचार", "क्रिकेट"),
-    "he": ("חדשות", "טכנולוגיה"),
+    "iw": ("חדשות", "טכנולוגיה"),
     "und": ("love", "fyp"),
 }
 LONG = {
@@ -252,7 +256,7 @@ def language_of(text: str) -> str | None:
         ("\u3040", "\u30ff", "ja"),
         ("\u4e00", "\u9fff", "ja"),
         ("\u0600", "\u06ff", "ar"),
-        ("\u0590", "\u05ff", "he"),
+        ("\u0590", "\u05ff", "iw"),
         ("\u0900", "\u097f", "hi"),
     ):
         if any(low <= char <= high for char in text):

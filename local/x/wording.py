@@ -1,19 +1,26 @@
 """A post's text under construction, with its entities: mentions, hashtags, cashtags, links."""
 
+from html import escape
 from random import Random
 from typing import Any
 
 from local.x.vocabulary import FILLERS, SENTENCES, SITES, Account
 
 _CODE = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+TEXT_LIMIT = 280
+REPOST_LIMIT = 140
+"""X cuts a repost's text here; the original, where it is asked for, is whole."""
+Entities = dict[str, list[dict[str, Any]]]
 
 
 class Wording:
-    """Text and entities; positions are in code points from 0, the end excluded, as X counts."""
+    """Text as X sends it (& < > escaped) and entities; positions are in code points of that text
+    from 0, the end excluded, as X counts.
+    """
 
     def __init__(self) -> None:
         self.text = ""
-        self.entities: dict[str, list[dict[str, Any]]] = {}
+        self.entities: Entities = {}
         self.mentioned: list[Account] = []
         self.links: list[dict[str, Any]] = []
 
@@ -22,7 +29,7 @@ class Wording:
         if self.text and not self.text.endswith((" ", "\n")):
             self.text += " "
         start = len(self.text)
-        self.text += piece
+        self.text += escape(piece, quote=False)
         if kind:
             place = {"start": start, "end": len(self.text)}
             self.entities.setdefault(kind, []).append({**place, **entity})
@@ -40,12 +47,13 @@ class Wording:
         sentence = rng.choice(SENTENCES.get(lang, SENTENCES["en"]))
         self.add(sentence.format(" ".join(words)))
         for word in words:
-            start = self.text.find(word)
+            shown = escape(word, quote=False)
+            start = self.text.find(shown)
             if start >= 0 and rng.random() < 0.6:
                 self.entities.setdefault("annotations", []).append(
                     {
                         "start": start,
-                        "end": start + len(word) - 1,
+                        "end": start + len(shown) - 1,
                         "probability": round(0.5 + rng.random() / 2, 4),
                         "type": rng.choice(("Other", "Product", "Organization", "Place")),
                         "normalized_text": word,
@@ -81,3 +89,39 @@ class Wording:
         for link in self.links:
             text = text.replace(link["url"], " ")
         return text
+
+
+def whole(text: str, entities: Entities) -> dict[str, Any]:
+    """Return text and entities of a post; a long one is cut at 280, and whole in note_tweet."""
+    fields: dict[str, Any] = {"entities": entities} if entities else {}
+    if len(text) <= TEXT_LIMIT:
+        return {"text": text, **fields}
+    note = {"text": text, **fields}
+    return {"text": text[: TEXT_LIMIT - 1] + "…", "note_tweet": note, **fields}
+
+
+def cut_as_repost(text: str, entities: Entities) -> dict[str, Any]:
+    """Return text and entities of a repost: cut at 140 characters, whatever the original has."""
+    if len(text) <= REPOST_LIMIT:
+        return whole(text, entities)
+    kept = {
+        kind: [item for item in items if item["end"] < REPOST_LIMIT]
+        for kind, items in entities.items()
+    }
+    return {
+        "text": text[: REPOST_LIMIT - 1] + "…",
+        "entities": {kind: items for kind, items in kept.items() if items},
+    }
+
+
+def moved(entities: Entities, by: int) -> Entities:
+    """Return the entities at their places in the original; those before it are left out."""
+    moved = {
+        kind: [
+            {**item, "start": item["start"] + by, "end": item["end"] + by}
+            for item in items
+            if item["start"] + by >= 0
+        ]
+        for kind, items in entities.items()
+    }
+    return {kind: items for kind, items in moved.items() if items}

@@ -107,7 +107,7 @@ def test_poison_lines_are_listed_and_carry_no_delivered_post(start: Start, kind:
     client.filter()
     bad = client.lines[50:52]
     for line in bad:
-        with pytest.raises(json.JSONDecodeError):
+        with pytest.raises((json.JSONDecodeError, UnicodeDecodeError)):
             json.loads(line)
     listed = get(f"{server.url}/_standin/poison").json()["lines"]
     assert listed == [line.decode() for line in bad]
@@ -176,6 +176,78 @@ def test_messages_that_are_no_posts(start: Start) -> None:
     assert post["data"]["id"] == delivered(server)[0]
 
 
+def test_messages_in_other_forms(start: Start) -> None:
+    """An array at the top of a line, and `data: null` beside errors, are no posts either."""
+    server = start(rate=0.0, count=10)
+    found: list[Any] = [*first_lines(server, 3, {"kind": "null_data"}, {"kind": "array"})]
+    null, array, post = found
+    assert null["data"] is None
+    assert null["errors"][0]["status"] == array[0]["status"] == 500
+    assert post["data"]["id"] == delivered(server)[0]
+
+
+def test_half_an_emoji_is_a_delivered_post(start: Start) -> None:
+    """The post's line has a lone surrogate as its escape, and the post counts as delivered."""
+    server = start(rate=0.0, count=10)
+    (line,) = first_lines(server, 1, {"kind": "half_emoji"})
+    assert line["data"]["text"].startswith("\ud83d ")
+    assert line["data"]["id"] == delivered(server)[0]
+
+
+def test_a_disconnect_can_linger(start: Start) -> None:
+    """After X's word that it is over, keep-alives go on for a while and no post comes."""
+    server = start(rate=0.0, keep_alive=0.05)
+    inject(server, {"kind": "disconnect", "after_posts": 20, "linger": 0.5})
+    before = time.monotonic()
+    lines, ends = lines_until_end(server)
+    assert time.monotonic() - before > 0.5
+    assert json.loads(lines[-1])["errors"][0]["disconnect_type"] == "OperationalDisconnect"
+    assert len(ids(lines)) == 20
+    assert ends == ["closed"]
+
+
+@pytest.mark.parametrize(
+    ("issue", "status", "word"),
+    [
+        ("UsageCapExceeded", 429, "usage-capped"),
+        ("CreditsDepleted", 402, "credits-depleted"),
+        ("ClientNotEnrolled", 403, "client-not-enrolled"),
+        ("RulesCapExceeded", 403, "rule-cap"),
+    ],
+)
+def test_refusals_that_people_meet(start: Start, issue: str, status: int, word: str) -> None:
+    """Each issue answers with X's body and usual status; a given status takes its place."""
+    server = start()
+    rules = f"{server.url}/2/tweets/search/stream/rules"
+    fault = {"kind": "http", "issue": issue, "path": "/2/tweets/search/stream/rules"}
+    inject(server, fault, {**fault, "status": 422})
+    token = {"Authorization": "Bearer x"}
+    usual, given = get(rules, headers=token), get(rules, headers=token)
+    assert (usual.status_code, given.status_code) == (status, 422)
+    assert word in usual.text
+    if issue == "UsageCapExceeded":
+        assert int(usual.headers["x-rate-limit-remaining"]) > 0
+
+
+def test_an_answer_of_another_server(start: Start) -> None:
+    """A fault can answer with any body, for one method of a path."""
+    server = start()
+    page = {"body": "<html>sign in</html>", "content_type": "text/html"}
+    rules = {"path": "/2/tweets/search/stream/rules", "method": "POST", "body": "[]"}
+    inject(
+        server,
+        {"kind": "http", "status": 200, **page},
+        {"kind": "http", "status": 200, **rules},
+    )
+    token = {"Authorization": "Bearer x"}
+    with connected(server) as response:
+        assert response.headers["content-type"] == "text/html"
+        assert b"sign in" in response.read()
+    address = server.url + rules["path"]
+    assert "meta" in get(address, headers=token).json()
+    assert post(address, headers=token, json={"add": [{"value": "cat"}]}).json() == []
+
+
 @pytest.mark.parametrize(("status", "headers"), [(503, False), (429, True), (401, False)])
 def test_the_next_connects_can_fail(start: Start, status: int, headers: bool) -> None:
     """An http fault answers that many connects, 429 with the time of reset."""
@@ -233,6 +305,7 @@ def test_a_stale_connection_blocks_until_it_is_ended(start: Start) -> None:
         ({"kind": "close", "after_posts": -1}, "after_posts is -1"),
         ({"kind": "disconnect", "disconnect_type": "Bored"}, "unknown disconnect_type"),
         ("close", "unknown fault kind 'close'"),
+        ({"kind": "http", "issue": "Bored"}, "unknown issue 'Bored': one of TooMany"),
     ],
 )
 def test_a_wrong_fault_is_refused_with_the_reason(

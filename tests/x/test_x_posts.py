@@ -1,6 +1,7 @@
 """Synthetic posts: variety, ids, entities, edits, and that each one matches an active rule."""
 
 import json
+import re
 import time
 from collections import Counter
 from typing import Any
@@ -8,13 +9,14 @@ from typing import Any
 import pytest
 
 from local.x.posts import Rule
-from local.x.projection import Projection
+from local.x.projection import FieldError, Projection
 from local.x.query import parse
 from local.x.snowflake import EPOCH, Snowflakes, made_at, stamp
 from local.x.timeline import Post, Timeline
 from tests.x.clients import ALL_FIELDS
 
 FULL = Projection.of(ALL_FIELDS, "tweets")
+PLAIN = Projection.of({"tweet.fields": ALL_FIELDS["tweet.fields"]}, "tweets")
 
 
 def rule(number: int, value: str) -> Rule:
@@ -50,6 +52,14 @@ HARD_RULES = (
     "url:example.com/shop coffee",
     "🔥",
     "data -honestly -ㅋㅋㅋ",
+    "cat has:images -is:nullcast",
+    "AT&T <3",
+    "place_country:DE",
+    "bio:developer has:video_link",
+    "data sample:30",
+    "$BRK.B",
+    "conversation_id:1746837261548851100",
+    "from:2244994945",
 )
 
 
@@ -87,7 +97,7 @@ def test_posts_are_as_varied_as_x_s() -> None:
     """Languages with Korean, Japanese and right-to-left, all kinds, long texts, links, emoji."""
     made = lines(4000, "data")
     data = [line["data"] for line in made]
-    assert {"en", "ko", "ja", "ar", "he", "es"} <= {post["lang"] for post in data}
+    assert {"en", "ko", "ja", "ar", "iw", "es"} <= {post["lang"] for post in data}
     kinds = Counter(item["type"] for post in data for item in post.get("referenced_tweets", []))
     assert set(kinds) == {"retweeted", "quoted", "replied_to"}
     assert any("note_tweet" in post for post in data)
@@ -116,6 +126,74 @@ def test_entities_stand_where_they_say() -> None:
         for item in data.get("entities", {}).get("urls", []):
             assert text[item["start"] : item["end"]] == item["url"]
     assert checked > 100
+
+
+def test_x_s_escapes() -> None:
+    """& < > stand escaped in the text, as X sends them, and nowhere unescaped."""
+    texts = [line["data"]["text"] for line in lines(2000, "AT&T lang:en", "data lang:en")]
+    assert any("AT&amp;T" in text for text in texts)
+    assert any("&lt;3" in text for text in texts)
+    assert not any(re.search(r"<|>|&(?!amp;|lt;|gt;)", text) for text in texts)
+
+
+def test_reposts_are_cut_and_the_original_comes_when_asked() -> None:
+    """A repost has 140 characters at most; its original is whole among the includes, only when
+    the request expands it, with its own entities at their places.
+    """
+    timeline, made = posts(3000, "movies is:retweet")
+    asked = Projection.of({**ALL_FIELDS, "expansions": "referenced_tweets.id"}, "tweets")
+    cut = 0
+    for post in made:
+        assert "includes" not in json.loads(timeline.line(post, PLAIN))
+        line = json.loads(timeline.line(post, asked))
+        (original,) = line["includes"]["tweets"]
+        text = line["data"]["text"]
+        start, _, said = text.partition(": ")
+        whole = original.get("note_tweet", original)["text"]
+        assert start.startswith("RT @")
+        assert len(text) <= 140
+        if text.endswith("…"):
+            cut += 1
+            assert whole.startswith(said[:-1])
+        else:
+            assert said == whole
+        for tag in original.get("entities", {}).get("hashtags", []):
+            assert whole[tag["start"] : tag["end"]] == f"#{tag['tag']}"
+        for tag in line["data"].get("entities", {}).get("hashtags", []):
+            assert text[tag["start"] : tag["end"]] == f"#{tag['tag']}"
+    assert 100 < cut < 3000
+    assert any("note_tweet" in json.loads(timeline.line(p, asked))["includes"]["tweets"][0]
+               for p in made)  # fmt: skip
+
+
+def test_media_and_places_come_when_asked() -> None:
+    """Pictures and places of a post are keys, and objects only where they are expanded."""
+    fields = {**ALL_FIELDS, "tweet.fields": "attachments,geo"}
+    wide = fields | {"expansions": "attachments.media_keys,geo.place_id", "media.fields": "url"}
+    timeline, made = posts(20, "cat has:images place_country:DE")
+    for post in made:
+        bare = json.loads(timeline.line(post, Projection.of(fields, "tweets")))
+        full = json.loads(timeline.line(post, Projection.of(wide, "tweets")))
+        (media,), (place,) = full["includes"]["media"], full["includes"]["places"]
+        assert bare["data"]["attachments"]["media_keys"] == [media["media_key"]]
+        assert bare["data"]["geo"]["place_id"] == place["id"]
+        assert set(bare["includes"]) == {"users"}
+        assert set(media) == {"media_key", "type", "url"}
+        assert set(place) == {"id", "full_name"}
+
+
+def test_both_generations_of_names_are_taken() -> None:
+    """The names of OpenAPI 2.168 ask for the same; an unknown name is refused with the list."""
+    old = Projection.of(
+        {"tweet.fields": "note_tweet,paid_partnership", "expansions": "referenced_tweets.id"},
+        "posts",
+    )
+    new = Projection.of(
+        {"post.fields": "note_post,paid_partnership", "expansions": "referenced_posts"}, "posts"
+    )
+    assert old == new
+    with pytest.raises(FieldError, match=r"media.fields.*\[colour\] is not one of \[alt_text,"):
+        Projection.of({"media.fields": "colour"}, "tweets")
 
 
 def test_a_long_text_is_cut_and_kept_whole_in_note_tweet() -> None:
