@@ -46,7 +46,8 @@ def control(kind: str, number: int) -> bytes:
 def poison(kind: str, line: bytes, size: int) -> bytes:
     """Return a line that cannot become a row, made from a post's line so that each one differs."""
     if kind == "truncated":
-        return line[: len(line) * 2 // 3]
+        # Between characters, so that it can be listed as text.
+        return line[: len(line) * 2 // 3].decode(errors="ignore").encode()
     if kind == "malformed":
         return line.replace(b'"id":', b'"id"', 1)
     if kind == "not_json":
