@@ -3,45 +3,63 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
 ARGS ?=
+# The installer has an environment of its own, so .venv holds what the locks name and nothing else.
+UV := .uv/bin/uv
+# uv reads no pip.conf: an index that is set there is handed on.
+INDEX = UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$(.uv/bin/python -m pip config get global.index-url 2>/dev/null || echo "$$PIP_INDEX_URL")}"
+# Each lock is whole, so nothing is resolved; a package with another hash is refused.
+INSTALL = env $(INDEX) $(UV) pip install --python $(BIN)/python --no-deps
 
 help: ## list the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort
 
-$(INSTALLED): requirements/dev.txt pyproject.toml
+.uv/.installed: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python {sys.version.split()[0]} is too old: this needs 3.11 or newer. Name one with: make PYTHON=python3.12 ...")'
-	@echo "Installing into $(VENV) (a minute or two, once) ..."
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PYTHON) -m venv .uv
+	@.uv/bin/python -m pip install --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r $<
 	@touch $@
 
-install: $(INSTALLED) ## make .venv with the pinned packages
+$(BIN)/python: | .uv/.installed
+	@$(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(VENV)
 
-demo: $(INSTALLED) ## run the whole pipeline on this machine (ARGS="--count 20000" to end by itself)
+# A file of these names stands for that lock, installed.
+$(VENV)/.demo: requirements/demo.txt
+$(VENV)/.test: requirements/test.txt
+$(VENV)/.demo $(VENV)/.test: pyproject.toml .uv/.installed | $(BIN)/python
+	@echo "Installing $(filter %.txt,$^) into $(VENV), once ..."
+	@$(INSTALL) --no-build --require-hashes -r $(filter %.txt,$^)
+	@$(INSTALL) --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.infra: infra/requirements.txt .uv/.installed | $(BIN)/python
+	@$(INSTALL) --no-build --require-hashes -r $<
+	@touch $@
+
+install: $(VENV)/.demo ## make .venv for the demo, the commands and pulumi
+
+infra: $(VENV)/.infra ## make .venv for pulumi alone, as `pulumi install` does
+
+demo: $(VENV)/.demo ## run the whole pipeline on this machine (ARGS="--count 20000" to end by itself)
 	@$(BIN)/python -m local.demo $(ARGS)
 
-chaos: $(INSTALLED) ## break the pipeline on a seeded schedule and count what is lost (about 7 minutes)
+chaos: $(VENV)/.demo ## break the pipeline on a seeded schedule and count what is lost (about 7 minutes)
 	@$(BIN)/python -m local.chaos $(ARGS)
 
-bench: $(INSTALLED) ## measure beside what people would use instead; table and bench/results/latest.json
+bench: $(VENV)/.test ## measure beside what people would use instead; table and bench/results/latest.json
 	@$(BIN)/python -m bench $(ARGS)
 
-test: lint types $(INSTALLED) ## linters, strict types, tests
+test: lint types $(VENV)/.test ## linters, strict types, tests
 	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
-lint: $(INSTALLED)
+lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(INSTALLED)
+types: $(VENV)/.test
 	$(BIN)/mypy
 
-lock: ## resolve the .in files again into hashed requirements
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' $(ARGS) requirements/dev.in -o requirements/dev.txt
-	for d in producer sink_function dashboard; do \
-	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' -c requirements/dev.txt services/$$d/requirements.in -o services/$$d/requirements.txt || exit 1; \
-	done
+lock: .uv/.installed ## resolve the .in files again into whole, hashed locks (ARGS=--upgrade for newer versions)
+	.uv/bin/python requirements/lock.py $(ARGS)
 
-.PHONY: help install demo chaos bench test lint types lock
+.PHONY: help install infra demo chaos bench test lint types lock

@@ -4,7 +4,14 @@ Settings, then the components in the order in which they need each other, then w
 next. Each component is explained in its own file; the configuration in settings.py.
 """
 
+import sys
+from pathlib import Path
+
 import pulumi
+
+# pulumi runs this folder as a script, and `pulumi install` installs the packages but not us.
+if (root := str(Path(__file__).resolve().parents[1])) not in sys.path:
+    sys.path.insert(0, root)
 
 from infra.alerts import Alerts, AlertsArgs
 from infra.apis import Apis

@@ -279,4 +279,4 @@ def test_engine_is_one_that_retries() -> None:
     action = (ROOT / ".github" / "actions" / "pulumi" / "action.yml").read_text("utf-8")
     version = required.removeprefix(">=")
     assert f"pulumi-version: {version}\n" in action
-    assert f"\npulumi=={version} " in (ROOT / "requirements" / "dev.txt").read_text("utf-8")
+    assert f"\npulumi=={version} " in (ROOT / "infra" / "requirements.txt").read_text("utf-8")
