@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -137,6 +137,21 @@ class Stack:
         """Rows of a query; `${dataset}` is the test's dataset."""
         text = Template(sql).safe_substitute(dataset=self.dataset)
         return [tuple(row.values()) for row in self.bigquery.query(text).result(timeout=20)]
+
+
+Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
+
+
+def patch_route(x: XServer, ending: str, handler: Handler, method: str = "GET") -> None:
+    """Let another handler answer a route of the running X stand-in."""
+    (route,) = (
+        route
+        for route in x.app.web.router.routes()
+        if route.method == method
+        and route.resource is not None
+        and route.resource.canonical.endswith(ending)
+    )
+    route._handler = handler
 
 
 def line(post_id: int, author: int = 70, **post: Any) -> dict[str, Any]:

@@ -1,8 +1,15 @@
 """`tweets compliance` against the X, Pub/Sub and BigQuery stand-ins."""
 
 import argparse
+import io
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
+from array import array
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -10,17 +17,25 @@ from typing import Any
 
 import pytest
 import requests
+from aiohttp import web
 from google.api_core.exceptions import BadRequest
 
 from local.x import XServer
 from operations.compliance import Withdrawals
-from operations.dataset import Dataset
+from operations.dataset import Dataset, Purge
 from operations.dead_letters import DeadLetter
 from operations.settings import Settings
 from operations.x_account import XAccount
-from tests.operations.conftest import TOKEN, Stack, line
+from tests.operations.conftest import READER, ROOT, TOKEN, Stack, line, patch_route
 
 FAST = ("--wait", "0.1")
+JOB = {"type": "tweets", "name": "tweets-compliance"}
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No letter is leased by others, so none is waited for; tests of leases say otherwise."""
+    monkeypatch.setattr("operations.compliance.SETTLE_SECONDS", 0.0)
 
 
 def fill(stack: Stack) -> None:
@@ -184,21 +199,145 @@ def test_rows_in_the_streaming_buffer_are_told(
     assert 1 not in ids(stack)
 
 
-def test_another_active_job_is_one_line(stack: Stack, x: XServer) -> None:
-    """X allows one job of a kind at a time: its refusal is told and nothing is removed."""
-    fill(stack)
-    x.settings.compliance_delay = 600
+def open_job(x: XServer, **body: str) -> dict[str, Any]:
+    """A job that another run, or another program, has made."""
     made = requests.post(
         f"{x.url}/2/compliance/jobs",
-        json={"type": "tweets"},
+        json=body,
         headers={"Authorization": "Bearer t"},
         timeout=10,
     )
     assert made.ok
+    job: dict[str, Any] = made.json()["data"]
+    return job
+
+
+def test_another_program_s_job_is_one_line(stack: Stack, x: XServer) -> None:
+    """X allows one job of a kind at a time: its refusal is told and nothing is removed."""
+    fill(stack)
+    x.settings.compliance_delay = 600
+    open_job(x, type="tweets", name="another program's")
     done = stack.run("compliance", "run", "--yes", *FAST)
     assert done.code == 1
     assert "409" in done.err.splitlines()[-1]
     assert ids(stack) == [1, 2, 2, 3, 4, 5, 6, 8, 9]
+
+
+@pytest.mark.parametrize("uploaded", [None, b"2\n"])
+def test_the_open_job_of_a_killed_run_is_adopted(
+    stack: Stack, x: XServer, uploaded: bytes | None
+) -> None:
+    """A job that a killed run left is used, or its answer acted on: it never refuses the next."""
+    fill(stack)
+    gone(x, "tweets", 1, 2)
+    job = open_job(x, **JOB)
+    x.settings.compliance_delay = 0.3
+    if uploaded:
+        assert requests.put(job["upload_url"], data=uploaded, timeout=10).ok
+    done = stack.run("compliance", "run", "--yes", *FAST)
+    assert done.code == 0, done.err
+    assert ids(stack) == [4, 6, 8, 9]
+    jobs = [job for job in x.app.compliance._jobs.values() if job.type == "tweets"]
+    assert len(jobs) == (2 if uploaded else 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<!doctype html><html><body>Sign in to the network</body></html>",
+        b'{"errors":[{"message":"The service is over capacity"}],"title":"Service Unavailable"}',
+        b'[{"id":"1","action":"delete"}]',
+        b'{"id":"1","action":"delete"}\n{"id":"2","act',
+        b'{"id":"1","action":"delete"}\n' + b"a" * 200_000,
+    ],
+    ids=["html", "error", "array", "cut", "endless"],
+)
+def test_garbage_as_x_s_result_removes_nothing(
+    stack: Stack, x: XServer, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
+    """An answer with 200 that is no result is exit code 1: no row goes, no event says all is well.
+
+    A result that is cut, or begins well and goes on as garbage, is none either.
+    """
+    fill(stack)
+    before = ids(stack)
+
+    async def download(request: web.Request) -> web.Response:
+        return web.Response(body=body)
+
+    patch_route(x, "results", download)
+    done = stack.run("compliance", "run", "--yes", *FAST)
+    assert (done.code, done.err.splitlines()[-1].startswith("tweets: ")) == (1, True)
+    assert "compliance job" in done.err
+    assert ids(stack) == before
+    assert (stack.backlog(), stack.messages()) == (3, [])
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {},
+        {"data": []},
+        {"data": {"id": "7"}},
+        {"data": {"id": "7", "upload_url": "ftp://x/"}},
+        {"data": {"id": "7/../../evil", "upload_url": "http://x/"}},
+    ],
+)
+def test_garbage_as_x_s_job_is_one_line(stack: Stack, x: XServer, job: dict[str, Any]) -> None:
+    """A job without an id, or without an address to upload to, is exit code 1 and one line."""
+    fill(stack)
+
+    async def create(request: web.Request) -> web.Response:
+        return web.json_response(job)
+
+    patch_route(x, "jobs", create, "POST")
+    done = stack.run("compliance", "run", "--yes", *FAST)
+    assert done.code == 1
+    assert "compliance job" in done.err.splitlines()[-1]
+
+
+def test_letters_that_a_killed_run_holds(
+    stack: Stack, x: XServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a killed run's lease hides withdrawn posts the rerun says so; the next is clean."""
+    fill(stack)
+    gone(x, "tweets", 1, 20)
+    held = stack.subscriber.pull(subscription=READER, max_messages=10, timeout=5)
+    assert len(held.received_messages) == 3
+    stack.subscriber.modify_ack_deadline(
+        subscription=READER,
+        ack_ids=[item.ack_id for item in held.received_messages],
+        ack_deadline_seconds=2,
+    )
+    # What the killed run held is back within this; X's stand-in answers at once.
+    monkeypatch.setattr("operations.compliance.SETTLE_SECONDS", 3.0)
+    first = stack.run("compliance", "run", "--yes", *FAST)
+    assert first.code == 3
+    assert "were leased by another subscriber" in first.err
+    assert "run the command again" in first.err
+    monkeypatch.setattr("operations.compliance.SETTLE_SECONDS", 0.0)
+    second = stack.run("compliance", "run", "--yes", *FAST)
+    assert second.code == 0, second.err
+    assert (stack.backlog(), stack.held()) == (1, 0)
+
+
+def test_letters_that_another_takes_meanwhile_are_told(
+    stack: Stack, x: XServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A letter with a withdrawn post that another subscriber takes meanwhile is exit code 3."""
+    fill(stack)
+    gone(x, "tweets", 1)
+    posts = Purge.posts
+
+    def taking(self: Purge, ids: Iterable[int]) -> Iterator["array[int]"]:
+        if not stack.held():
+            stack.subscriber.pull(subscription=READER, max_messages=10, timeout=5)
+        return posts(self, ids)
+
+    monkeypatch.setattr(Purge, "posts", taking)
+    done = stack.run("compliance", "run", "--yes", *FAST)
+    assert done.code == 3
+    assert "1 dead letters were leased by another subscriber" in done.err
 
 
 def test_the_token_goes_to_x_alone(stack: Stack, x: XServer) -> None:
@@ -222,7 +361,7 @@ def test_the_token_goes_to_x_alone(stack: Stack, x: XServer) -> None:
         for base in (x.url, address):
             stack.environ["X_API_BASE_URL"] = base
             settings = Settings.from_env(stack.environ, argparse.Namespace())
-            XAccount(settings).put(f"{address}/upload?signature=s", b"1\n")
+            XAccount(settings).put(f"{address}/upload?signature=s", io.BytesIO(b"1\n"))
         server.shutdown()
         thread.join()
     assert seen == [None, f"Bearer {TOKEN}"]
@@ -230,20 +369,21 @@ def test_the_token_goes_to_x_alone(stack: Stack, x: XServer) -> None:
 
 def test_both_generations_of_results() -> None:
     """Old results scrub locations by a reason, new ones by an action; a type tells users."""
-    withdrawals = Withdrawals()
-    withdrawals.read(
+    found = Withdrawals.read(
         "tweets",
         [
             b'{"id": "1", "action": "delete", "reason": "scrub_geo"}',
             b'{"id": "2", "action": "scrub_geo"}',
             b'{"id": "3", "action": "delete", "reason": "bounced"}',
-            b"{broken",
-            b'["no object"]',
+            b'{"id": "4", "action": "rehydrate"}',
+            b'{"id": "not_a_valid_id", "error": "invalid_id"}',
+            b"",
         ],
     )
-    withdrawals.read("users", [b'{"id": "4", "action": "delete", "reason": "protected"}'])
-    assert (withdrawals.scrub_geo, withdrawals.posts, withdrawals.authors) == ({1, 2}, {3}, {4})
-    assert withdrawals.unclear == 2
+    assert (list(found.scrub_geo), list(found.posts)) == ([1, 2], [3])
+    assert (found.stale, found.unclear) == (1, 1)
+    line = b'{"id": "4", "action": "delete", "reason": "protected"}'
+    assert list(Withdrawals.read("users", [line]).authors) == [4]
 
 
 @pytest.mark.parametrize(
@@ -267,3 +407,59 @@ def test_ids_inside_a_dead_letter(data: bytes, posts: set[int], authors: set[int
     """A record, a line, a broken line and what they embed all tell whose post they hold."""
     letter = DeadLetter("m", data, {}, datetime.now(UTC))
     assert letter.post_ids() == (posts, authors)
+
+
+class EveryOther(dict[str, tuple[str, float]]):
+    """What is gone on X: each id that is even, without a list of them."""
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and key[-1] in "02468"
+
+    def __getitem__(self, key: str) -> tuple[str, float]:
+        return "deleted", 0.0
+
+
+_MEASURED = """
+import sys
+from operations import __main__ as command, dataset
+
+held = int(sys.argv.pop(1))
+dataset.Dataset.held_posts = lambda self: iter(range(10**18, 10**18 + held))
+dataset.Dataset.count = lambda self, condition, ids: 0
+code = command.main(sys.argv[1:])
+lines = open("/proc/self/status").read().splitlines()
+print(next(line for line in lines if line.startswith("VmHWM")))
+sys.exit(code)
+"""
+
+
+def test_memory_does_not_grow_with_what_is_held(stack: Stack, x: XServer) -> None:
+    """1.5 million ids, half of them gone, pass through in three jobs below 256 MB.
+
+    The table's pages and deletes are left out: what stays of an id is the command's own.
+    """
+    x.app.compliance._gone["tweets"] = EveryOther()
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            _MEASURED,
+            "1500000",
+            "compliance",
+            "run",
+            "--type",
+            "tweets",
+            *FAST,
+        ],
+        cwd=ROOT / "services" / "producer",
+        env={**os.environ, **stack.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "X reports: 750,000 posts" in done.stdout
+    jobs = [len(job.ids) for job in x.app.compliance._jobs.values()]
+    assert jobs == [500_000] * 3
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", done.stdout)
+    assert int(peak) < 256 * 1024

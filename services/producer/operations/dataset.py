@@ -1,6 +1,8 @@
 """What the commands read from and remove from the stack's BigQuery dataset."""
 
+import itertools
 import os
+from array import array
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from string import Template
@@ -18,6 +20,7 @@ JOB_SECONDS = 600.0
 BUFFER_MINUTES = 90
 """Rows younger than this may be in the streaming buffer, where DML cannot reach them.
 (cloud.google.com/bigquery/docs/data-manipulation-language says 30 minutes; older pages 90.)"""
+_ROWS_A_PAGE = 20_000  # else pages of 10 MB: 280,000 ids, 200 MB as Python's objects
 _IDS_A_STATEMENT = 10_000  # 350 KB of parameters, far below the 10 MB of a request
 
 
@@ -102,12 +105,15 @@ class Dataset:
         )
         return (row["author_id"] for row in rows)
 
-    def posts_of(self, authors: Iterable[int]) -> set[int]:
-        """Return the ids of the posts here of these authors."""
-        sql = "SELECT DISTINCT id FROM `${dataset}.tweets` WHERE author_id IN UNNEST(@ids)"
-        return {row["id"] for part in parts(authors) for row in self._rows(sql, _ids(part))}
+    def posts_of(self, authors: "array[int]") -> Iterator[int]:
+        """Yield the ids of the posts here of these authors."""
+        rows = self._rows(
+            "SELECT DISTINCT id FROM `${dataset}.tweets` WHERE author_id IN UNNEST(@ids)",
+            _ids(authors),
+        )
+        return (row["id"] for row in rows)
 
-    def count(self, condition: str, ids: list[int]) -> int:
+    def count(self, condition: str, ids: "array[int]") -> int:
         """Return how many rows of `tweets` a condition on @ids holds for."""
         rows = self._rows(
             Template("SELECT COUNT(*) AS held FROM `$${dataset}.tweets` WHERE $where").substitute(
@@ -117,7 +123,7 @@ class Dataset:
         )
         return int(next(iter(rows))["held"])
 
-    def change(self, statement: str, condition: str, ids: list[int]) -> None:
+    def change(self, statement: str, condition: str, ids: "array[int]") -> None:
         """Change rows of `tweets`; those in the streaming buffer stay where BigQuery refuses them.
 
         Args:
@@ -145,15 +151,17 @@ class Dataset:
             job_retry=None,
             timeout=CALL_SECONDS,
         )
-        rows: Iterable[Any] = job.result(retry=_retry(), timeout=JOB_SECONDS)
+        rows: Iterable[Any] = job.result(
+            page_size=_ROWS_A_PAGE, retry=_retry(), timeout=JOB_SECONDS
+        )
         return rows
 
 
-def parts(ids: Iterable[int]) -> Iterator[list[int]]:
-    """Yield the ids, each once, in lists that fit one statement."""
-    ordered = sorted(set(ids))
-    for start in range(0, len(ordered), _IDS_A_STATEMENT):
-        yield ordered[start : start + _IDS_A_STATEMENT]
+def parts(ids: Iterable[int], size: int) -> Iterator["array[int]"]:
+    """Yield arrays of at most `size` ids, eight bytes each, and read no further ahead."""
+    rest = iter(ids)
+    while part := array("q", itertools.islice(rest, size)):
+        yield part
 
 
 def _bounds(span: Span) -> tuple[Any, Any]:
@@ -164,8 +172,8 @@ def _bounds(span: Span) -> tuple[Any, Any]:
     )
 
 
-def _ids(ids: list[int]) -> Any:
-    return bigquery.ArrayQueryParameter("ids", "INT64", ids)
+def _ids(ids: "array[int]") -> Any:
+    return bigquery.ArrayQueryParameter("ids", "INT64", ids.tolist())
 
 
 def _retry() -> Retry:
@@ -214,38 +222,42 @@ class Purge:
     """
 
     def __init__(self, dataset: Dataset, *, act: bool) -> None:
-        self._warehouse = dataset
+        self._dataset = dataset
         self._act = act
         self.removed = self.cleared = self.left = 0
 
-    def posts(self, ids: Iterable[int]) -> None:
+    def posts(self, ids: Iterable[int]) -> Iterator["array[int]"]:
         """Remove posts with all their versions and retweets, and copies in quotes and replies.
 
         A quote or reply stays; X deletes retweets with their post. Where the gone post is
-        embedded in `raw`, all of `raw` goes.
+        embedded in `raw`, all of `raw` goes. Yields the ids, part by part, as they are done.
         """
-        for part in parts(ids):
+        for part in parts(ids, _IDS_A_STATEMENT):
             self.removed += self._change(_DELETE, f"({_GONE} OR {_REPEATED})", part)
             embedded = f"NOT ({_GONE} OR {_REPEATED}) AND {_EMBEDDED}"
             self.cleared += self._change(_CLEAR_RAW, embedded, part)
+            yield part
 
-    def authors(self, ids: Iterable[int]) -> None:
-        """Remove every post of these authors, and copies of others embedded in `raw`."""
-        for part in parts(ids):
-            self.removed += self._change(_DELETE, "author_id IN UNNEST(@ids)", part)
+    def authors(self, ids: Iterable[int]) -> Iterator["array[int]"]:
+        """Remove every post of these authors as posts() does, and copies embedded in `raw`.
+
+        Yields the ids of their posts, part by part, as they are done.
+        """
+        for part in parts(ids, _IDS_A_STATEMENT):
+            yield from self.posts(self._dataset.posts_of(part))
             embedded = f"IFNULL(author_id NOT IN UNNEST(@ids), TRUE) AND {_EMBEDDED_AUTHOR}"
             self.cleared += self._change(_CLEAR_RAW, embedded, part)
 
     def places(self, ids: Iterable[int]) -> None:
         """Remove the location of posts that stay; only `raw` can hold one."""
-        for part in parts(ids):
+        for part in parts(ids, _IDS_A_STATEMENT):
             self.cleared += self._change(_CLEAR_PLACE, _PLACE, part)
 
-    def _change(self, statement: str, condition: str, ids: list[int]) -> int:
-        held = self._warehouse.count(condition, ids)
+    def _change(self, statement: str, condition: str, ids: "array[int]") -> int:
+        held = self._dataset.count(condition, ids)
         if not held or not self._act:
             return held
-        self._warehouse.change(statement, condition, ids)
-        left = self._warehouse.count(condition, ids)
+        self._dataset.change(statement, condition, ids)
+        left = self._dataset.count(condition, ids)
         self.left += left
         return held - left

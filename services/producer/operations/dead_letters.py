@@ -1,8 +1,8 @@
 """The dead letters waiting on a subscription, read without consuming them.
 
 Pub/Sub has no way to look at a message without leasing it. Each letter that is read is leased for
-`LEASE_SECONDS`, and every letter that was not acknowledged is released at the end. A process that
-dies in between leaves its letters hidden until the lease is over; none is lost.
+`LEASE_SECONDS`, again while the command goes on, and is released at the end unless it was
+acknowledged. A process that dies in between leaves its letters hidden for that long; none is lost.
 """
 
 import json
@@ -76,6 +76,14 @@ class DeadLetter:
             return self.published
         return at if at.tzinfo else at.replace(tzinfo=UTC)
 
+    @property
+    def redriven(self) -> datetime | None:
+        """When `tweets redrive` last sent it; None where it never did."""
+        try:
+            return datetime.fromisoformat(self.attributes["redriven_at"])
+        except (KeyError, ValueError):
+            return None
+
     def original_attributes(self) -> dict[str, str]:
         """The attributes that the message had before it was set aside."""
         return {
@@ -147,8 +155,9 @@ def _number(value: object) -> int | None:
     return int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,19}", value) else None
 
 
-LEASE_SECONDS = 600
-"""The longest lease that Pub/Sub gives (docs.cloud.google.com/pubsub/docs/lease-management)."""
+LEASE_SECONDS = 60
+"""Short, so that what a killed command held is back in a minute. Pub/Sub takes 10 to 600
+(docs.cloud.google.com/pubsub/docs/lease-management)."""
 
 _PULL_SIZE = 1000
 _ACK_SIZE = 1000  # an acknowledgement may hold 512 KiB; an ack id has about 200 bytes
@@ -179,6 +188,11 @@ class DeadLetterQueue:
         wait: seconds of empty answers after which the queue counts as read to its end: Pub/Sub
             may answer with nothing though letters are waiting.
         lease: seconds for which a letter that was read is hidden from others.
+
+    Attributes:
+        newer: letters met that were set aside after the reading began, and left alone: what was
+            sent again and failed again would else go round for ever.
+        returned: of those, the ones that a redrive since then had sent.
     """
 
     def __init__(
@@ -193,6 +207,9 @@ class DeadLetterQueue:
         self._wait = wait
         self._lease = lease
         self._held: dict[str, str] = {}
+        self._renewed = time.monotonic()
+        self._began = datetime.now(UTC)
+        self.newer = self.returned = 0
 
     def __enter__(self) -> Self:
         try:
@@ -205,37 +222,52 @@ class DeadLetterQueue:
         return self
 
     def __exit__(self, *_: object) -> None:
-        ack_ids = list(self._held.values())
+        self._lease_all(list(self._held.values()), 0)
         self._held.clear()
-        for start in range(0, len(ack_ids), _ACK_SIZE):
-            self._client.modify_ack_deadline(
-                subscription=self._subscription,
-                ack_ids=ack_ids[start : start + _ACK_SIZE],
-                ack_deadline_seconds=0,
-            )
 
-    def batches(self) -> Iterator[list[DeadLetter]]:
-        """Every letter once, up to 1,000 at a time, until the queue is silent.
+    def batches(self, not_before: float = 0.0) -> Iterator[list[DeadLetter]]:
+        """Yield letters that were set aside before this began, each once, at most 1,000 at a time.
+
+        Ends when nothing but newer ones came for `wait` seconds, and not before that moment of
+        the monotonic clock.
 
         Raises:
             WrongInputError: there is no such subscription.
             google.api_core.exceptions.GoogleAPICallError: Pub/Sub refused or failed.
         """
         seen: set[str] = set()
-        silent_since, pause = time.monotonic(), _SHORTEST_PAUSE
+        silent_since, pause = max(time.monotonic(), not_before - self._wait), _SHORTEST_PAUSE
         while True:
-            batch = [letter for letter in self._pull() if letter.message_id not in seen]
-            if batch:
-                seen.update(letter.message_id for letter in batch)
+            fresh = [letter for letter in self._pull() if letter.message_id not in seen]
+            seen.update(letter.message_id for letter in fresh)
+            if batch := [letter for letter in fresh if not self._is_newer(letter)]:
                 yield batch
-                silent_since, pause = time.monotonic(), _SHORTEST_PAUSE
+                silent_since, pause = max(silent_since, time.monotonic()), _SHORTEST_PAUSE
             elif time.monotonic() - silent_since >= self._wait:
                 return
             else:
                 time.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
+    def _is_newer(self, letter: DeadLetter) -> bool:
+        if letter.published < self._began:
+            return False
+        self.newer += 1
+        self.returned += letter.redriven is not None and letter.redriven >= self._began
+        return True
+
+    def _lease_all(self, ack_ids: list[str], seconds: int) -> None:
+        for start in range(0, len(ack_ids), _ACK_SIZE):
+            self._client.modify_ack_deadline(
+                subscription=self._subscription,
+                ack_ids=ack_ids[start : start + _ACK_SIZE],
+                ack_deadline_seconds=seconds,
+            )
+
     def _pull(self) -> list[DeadLetter]:
+        if time.monotonic() - self._renewed > self._lease / 3:
+            self._lease_all(list(self._held.values()), self._lease)
+            self._renewed = time.monotonic()
         try:
             with warnings.catch_warnings():
                 # Google advises against it where messages keep coming. Here it is the only way to
@@ -258,11 +290,7 @@ class DeadLetterQueue:
         received = list(answer.received_messages)
         if not received:
             return []
-        self._client.modify_ack_deadline(
-            subscription=self._subscription,
-            ack_ids=[item.ack_id for item in received],
-            ack_deadline_seconds=self._lease,
-        )
+        self._lease_all([item.ack_id for item in received], self._lease)
         letters = {}
         for item in received:
             # A letter whose lease ran out comes again: only its newest ack id counts.

@@ -1,8 +1,9 @@
 """Calls to X with the stack's bearer token: rate limits waited out, X's own words in each error."""
 
+import contextlib
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
 from urllib.parse import urlsplit
 
 import requests
@@ -20,6 +21,7 @@ from producer.stream import XAdapter
 _TRIES = 4
 _WINDOW_SECONDS = 15 * 60
 _TRANSFER_TIMEOUT = (10, 300)
+_CHUNK = 65_536
 
 
 class XAccount:
@@ -82,23 +84,40 @@ class XAccount:
         except UsageError as error:
             raise UnavailableError(f"X's usage could not be read: {error}") from None
 
-    def put(self, address: str, body: bytes) -> None:
+    def put(self, address: str, body: IO[bytes]) -> None:
         """Upload to an address that X gave."""
-        self._transfer("PUT", address, body)
+        with self._transfer("PUT", address, body):
+            pass
 
-    def get(self, address: str) -> bytes:
-        """Download from an address that X gave."""
-        return self._transfer("GET", address, None)
+    def lines(self, address: str) -> Iterator[bytes]:
+        """Download from an address that X gave; yield its lines, of 64 KB at most, as they come."""
+        with self._transfer("GET", address, None) as answer:
+            rest = b""
+            for chunk in answer.iter_content(_CHUNK):
+                *whole, rest = (rest + chunk).split(b"\n")
+                yield from whole
+                if len(rest) > _CHUNK:
+                    raise UnavailableError("the compliance job's result has a line of over 64 KB")
+            yield rest
 
-    def _transfer(self, method: str, address: str, body: bytes | None) -> bytes:
+    @contextlib.contextmanager
+    def _transfer(
+        self, method: str, address: str, body: IO[bytes] | None
+    ) -> Iterator[requests.Response]:
         # X's own addresses want the token; those of a storage service must never see it.
         own = urlsplit(address).netloc == urlsplit(self._base_url).netloc
         headers = {"Content-Type": "text/plain", **(self._authorization if own else {})}
         try:
-            answer = requests.request(
-                method, address, data=body, headers=headers, timeout=_TRANSFER_TIMEOUT
-            )
-            answer.raise_for_status()
+            with requests.request(
+                method,
+                address,
+                data=body,
+                headers=headers,
+                timeout=_TRANSFER_TIMEOUT,
+                stream=True,
+            ) as answer:
+                answer.raise_for_status()
+                yield answer
         except requests.RequestException as error:
             status = getattr(error.response, "status_code", None)
             # The address itself is a credential, and requests writes it into its messages.
@@ -106,7 +125,6 @@ class XAccount:
             raise UnavailableError(
                 f"the compliance job's file could not be moved ({method}): {why}"
             ) from None
-        return answer.content
 
     def _wait(self, reset: str) -> None:
         until = float(reset) if reset.isascii() and reset.isdigit() else time.time() + 60
