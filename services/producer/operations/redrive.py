@@ -17,8 +17,8 @@ from operations.errors import UnavailableError, WrongInputError
 from operations.settings import Settings
 from operations.text import harmless, moment, number, table, tell
 from operations.topic import TopicPublisher
-from producer.lines import LineError, parse
 from producer.message import Message, post_message
+from producer.parsing import LineError, parse
 from producer.record import to_record
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from producer.lines import LineError
+from producer.parsing import LineError
 
 # Milliseconds of X's epoch, 2010-11-04T01:42:54.657Z; an id's upper bits count from there.
 # https://docs.x.com/fundamentals/x-ids

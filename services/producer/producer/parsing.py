@@ -27,7 +27,7 @@ class LineError(ValueError):
     """A line that cannot be used: what is wrong with it."""
 
 
-class Line(NamedTuple):
+class ParsedLine(NamedTuple):
     """A line that is sound JSON.
 
     Attributes:
@@ -44,7 +44,7 @@ class Line(NamedTuple):
         return self.body.get("data") is not None
 
 
-def parse(line: bytes) -> Line:
+def parse(line: bytes) -> ParsedLine:
     """Return what the line holds; half an emoji in it becomes U+FFFD.
 
     Raises:
@@ -61,7 +61,7 @@ def parse(line: bytes) -> Line:
         raise LineError(f"not JSON: {error}") from None
     if not isinstance(body, dict):
         body = {"errors" if isinstance(body, list) else "message": body}
-    return Line(body, line.decode())
+    return ParsedLine(body, line.decode())
 
 
 def control_reason(message: Mapping[str, Any]) -> str:

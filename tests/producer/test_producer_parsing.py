@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from producer.lines import LineError, control_reason, control_words, is_farewell, parse
+from producer.parsing import LineError, control_reason, control_words, is_farewell, parse
 from producer.record import to_record
 
 HALF = "\N{REPLACEMENT CHARACTER}"
