@@ -1,7 +1,7 @@
 -- Dead letters by minute and reason over the last 31 days; `tweets redrive` lists and resends them.
 --
--- minute DATETIME: start of the minute in which the message was set aside, UTC
--- reason STRING: malformed_line, malformed_message, schema, too_large or row_rejected
+-- minute DATETIME: start of the minute in which the message was published, UTC
+-- reason STRING: malformed_line, malformed_message, schema, too_large, row_rejected or partly_written
 -- dead_letters INTEGER: messages set aside
 SELECT
   DATETIME_TRUNC(DATETIME(at), MINUTE) AS minute,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from local.bigquery.faults import Faults, Stats
-from local.bigquery.rows import RowError, columns, row_errors
+from local.bigquery.rows import RowError, as_read, columns, row_errors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,7 +157,7 @@ class Front:
                 errors.setdefault(index, [stopped])
         repeated = [column.name for column in fields if column.mode == "REPEATED"]
         good = [
-            {"json": {**dict.fromkeys(repeated, ()), **_without_nulls(payload)}}
+            {"json": {**dict.fromkeys(repeated, ()), **_without_nulls(as_read(known, payload))}}
             for index, payload in enumerate(payloads)
             if index not in errors
         ]

@@ -182,3 +182,22 @@ def row_errors(
         else:
             errors += _value_errors(column, value, location)
     return errors
+
+
+def as_read(known: Mapping[str, Column], row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row as a reader of JSON numbers has it: each is a double, so integers lose low digits.
+
+    BigQuery asks for 64-bit integers as strings: a sink that sends numbers is seen here.
+    """
+    return {name: _as_read(known.get(name.lower()), value) for name, value in row.items()}
+
+
+def _as_read(column: Column | None, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_as_read(column, item) for item in value]
+    if isinstance(value, dict) and column:
+        return as_read(column.columns, value)
+    if type(value) is int and column and column.accepts is _integer:
+        # The largest double below 2**63 stands for what rounds to 2**63.
+        return min(int(float(value)), 2**63 - 1024)
+    return value

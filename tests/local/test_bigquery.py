@@ -113,6 +113,22 @@ def test_bad_row_gets_bigquerys_row_error(
     assert count(client, table) == 0
 
 
+def test_integers_that_are_json_numbers_are_read_as_doubles(
+    client: bigquery.Client, table: str
+) -> None:
+    """A number above 2**53 loses its last digits, in records and lists too; a string keeps them."""
+    large = 1990000000000000013
+    for value in (large, str(large)):
+        row = {"id": value, "edit_history_ids": [value], "public_metrics": {"likes": value}}
+        assert insert(client, table, {**RECORD, **row}) == []
+    got = [
+        (row.id, row.edit_history_ids, row.public_metrics["likes"])
+        for row in client.query(f"SELECT * FROM `{table}` ORDER BY id").result()
+    ]
+    rounded = int(float(large))
+    assert got == [(rounded, [rounded], rounded), (large, [large], large)]
+
+
 def test_one_bad_row_stops_the_others(client: bigquery.Client, table: str) -> None:
     """Without skipInvalidRows a bad row keeps the good ones out, with the reason `stopped`."""
     errors = insert(client, table, RECORD, {"id": 2}, {**RECORD, "id": 3})

@@ -106,7 +106,8 @@ class Stack:
         """Insert rows as the sink does."""
         if rows:
             name = f"{self.dataset}.{table}"
-            assert self.bigquery.insert_rows_json(name, rows, timeout=20) == []
+            sent = [exact(row) for row in rows]
+            assert self.bigquery.insert_rows_json(name, sent, timeout=20) == []
 
     def insert_posts(self, *lines: dict[str, Any], **columns: Any) -> None:
         """Insert the rows of lines of the stream; further columns by name."""
@@ -152,6 +153,15 @@ def patch_route(x: XServer, ending: str, handler: Handler, method: str = "GET") 
         and route.resource.canonical.endswith(ending)
     )
     route._handler = handler
+
+
+def exact(value: Any) -> Any:
+    """The value with integers as strings, as BigQuery wants those above 2**53."""
+    if isinstance(value, dict):
+        return {name: exact(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [exact(item) for item in value]
+    return str(value) if type(value) is int else value
 
 
 def line(post_id: int, author: int = 70, **post: Any) -> dict[str, Any]:

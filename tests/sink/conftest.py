@@ -16,6 +16,7 @@ from google.cloud import pubsub_v1
 from local.bigquery import BigQueryServer
 from local.machine.runtime import Runtime
 from local.pubsub import PubSubServer
+from operations.dead_letters import subscriber_client
 from tests.sink.deployed import READER, SOURCE, TOPIC, Dataset, Function, Start, until
 
 
@@ -49,7 +50,7 @@ def emulator(pubsub: PubSubServer, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def dead_letters(pubsub: PubSubServer) -> Iterator[Callable[[], list[Any]]]:
     """A call that takes what is in the dead-letter topic."""
-    with pubsub_v1.PublisherClient() as publisher, pubsub_v1.SubscriberClient() as subscriber:
+    with pubsub_v1.PublisherClient() as publisher, subscriber_client() as subscriber:
         publisher.create_topic(name=TOPIC)
         subscriber.create_subscription(name=READER, topic=TOPIC)
 

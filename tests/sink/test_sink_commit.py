@@ -1,4 +1,4 @@
-"""Groups and bounds inside the function: committer and intake, against the BigQuery stand-in."""
+"""Groups and bounds inside the function: the committer, against the BigQuery stand-in."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from google.cloud import bigquery
 
-from sink.commit import Committer, Slots
-from sink.faults import PassingError, PoisonError, RefusedError
-from sink.push import MAX_BODY_BYTES, MAX_HELD_BYTES, Intake, Message
-from sink.rows import Row, RowSchema
-from sink.warehouse import Warehouse
+from sink.commit import SUSPICIOUS_ROWS, Committer, Slots
+from sink.faults import PassingError, PoisonError
+from sink.push import PushedMessage
+from sink.rows import Row, TableSchema
+from sink.warehouse import Inserter
 from tests.sink.deployed import SCHEMAS, Dataset, post
-
-SCOPE: dict[str, Any] = {"method": "POST", "headers": [(b"content-type", b"application/json")]}
 
 
 @pytest.fixture
@@ -28,24 +27,24 @@ def slots() -> Iterator[Slots]:
 
 
 @pytest.fixture
-def warehouse_here(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
-    """The sink's BigQuery client in this process."""
+def committer(dataset: Dataset, slots: Slots, monkeypatch: pytest.MonkeyPatch) -> Committer:
+    """The sink's committer of posts in this process."""
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", dataset.server.url)
-    return Warehouse("p", dataset.server.url)
+    schema = TableSchema(SCHEMAS / "tweets.json", dataset.tweets)
+    return Committer(Inserter("p", dataset.server.url), schema, slots)
 
 
 def row(number: int, **changes: Any) -> Row:
     """A row for a post."""
-    message = Message(f"m{number}", json.dumps(post(number, **changes)).encode())
-    return RowSchema(SCHEMAS / "tweets.json").row(message)
+    message = PushedMessage(f"m{number}", json.dumps(post(number, **changes)).encode())
+    return TableSchema(SCHEMAS / "tweets.json", "p.d.t").row(message)
 
 
 async def test_cancelled_caller_leaves_its_group_alone(
-    dataset: Dataset, warehouse_here: Warehouse, slots: Slots
+    dataset: Dataset, committer: Committer
 ) -> None:
     """A caller that gives up gets no answer; its row and its neighbours' answers are there."""
     dataset.server.faults(insert_delay_ms=200)
-    committer = Committer(warehouse_here, dataset.tweets, slots)
     waiting = [asyncio.create_task(committer.commit(row(n))) for n in range(10)]
     await asyncio.sleep(0.1)
     waiting[3].cancel()
@@ -56,12 +55,9 @@ async def test_cancelled_caller_leaves_its_group_alone(
     assert await asyncio.to_thread(dataset.count) == 10
 
 
-async def test_each_caller_gets_its_own_outcome(
-    dataset: Dataset, warehouse_here: Warehouse, slots: Slots
-) -> None:
+async def test_each_caller_gets_its_own_outcome(dataset: Dataset, committer: Committer) -> None:
     """In one group the rejected row's caller alone is told so."""
     dataset.server.faults(reject_ids=[4])
-    committer = Committer(warehouse_here, dataset.tweets, slots)
     results = await asyncio.gather(
         *(committer.commit(row(n)) for n in range(10)), return_exceptions=True
     )
@@ -70,12 +66,11 @@ async def test_each_caller_gets_its_own_outcome(
 
 
 async def test_slow_table_makes_larger_groups_not_more_inserts(
-    dataset: Dataset, warehouse_here: Warehouse, slots: Slots
+    dataset: Dataset, committer: Committer
 ) -> None:
     """What arrives while all slots are busy leaves together, at most 500 rows an insert."""
     dataset.server.faults(insert_delay_ms=100)
     before = dataset.server.stats()["inserts"]
-    committer = Committer(warehouse_here, dataset.tweets, slots)
     async with asyncio.timeout(30):
         await asyncio.gather(*(committer.commit(row(n)) for n in range(1200)))
     stats = await asyncio.to_thread(dataset.server.stats)
@@ -85,12 +80,11 @@ async def test_slow_table_makes_larger_groups_not_more_inserts(
 
 
 async def test_groups_stay_within_the_request_limit(
-    dataset: Dataset, warehouse_here: Warehouse, slots: Slots
+    dataset: Dataset, committer: Committer, slots: Slots
 ) -> None:
     """Large rows that wait together leave two by two, so that BigQuery refuses no request."""
     large = [row(n, text="x" * 4_000_000) for n in range(6)]
     before = dataset.server.stats()["inserts"]
-    committer = Committer(warehouse_here, dataset.tweets, slots)
     slots.free = 0
     waiting = [asyncio.create_task(committer.commit(each)) for each in large]
     await asyncio.sleep(0.05)
@@ -102,54 +96,77 @@ async def test_groups_stay_within_the_request_limit(
 
 
 async def test_bug_of_ours_is_not_silence(
-    dataset: Dataset, warehouse_here: Warehouse, slots: Slots
+    committer: Committer, slots: Slots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An error that no one foresaw answers the group with 503 and frees its slot."""
-    committer = Committer(warehouse_here, 5, slots)  # type: ignore[arg-type]
+    monkeypatch.setattr(Inserter, "insert", lambda *_: 1 / 0)
     free = slots.free
     for _ in range(2):
         async with asyncio.timeout(5):
-            with pytest.raises(PassingError):
+            with pytest.raises(PassingError, match="ZeroDivisionError"):
                 await committer.commit(row(1))
     assert slots.free == free
-    assert dataset.count() == 0
 
 
-def body(size: int, part: int = 1_000_000) -> Any:
-    """An ASGI receive for a body that comes in parts."""
-    sent = 0
-
-    async def receive() -> dict[str, Any]:
-        nonlocal sent
-        now = min(part, size - sent)
-        sent += now
-        return {"type": "http.request", "body": b" " * now, "more_body": sent < size}
-
-    return receive
+async def fates(committer: Committer, numbers: range, **changes: Any) -> list[str]:
+    """What becomes of posts that come in groups of three: row, poison or passing."""
+    found = []
+    for first in numbers[::3]:
+        group = [committer.commit(row(n, **changes)) for n in numbers if first <= n < first + 3]
+        found += await asyncio.gather(*group, return_exceptions=True)
+    names = {PoisonError: "poison", PassingError: "passing", type(None): "row"}
+    return [names[type(outcome)] for outcome in found]
 
 
-async def test_bodies_held_at_one_time_are_bounded() -> None:
-    """When too much is held the next body is sent again later, until some is given back."""
-    intake = Intake()
-    for _ in range(MAX_HELD_BYTES // MAX_BODY_BYTES):
-        assert len(await intake.read(SCOPE, body(MAX_BODY_BYTES))) == MAX_BODY_BYTES
-    with pytest.raises(PassingError):
-        await intake.read(SCOPE, body(MAX_BODY_BYTES))
-    intake.release(MAX_BODY_BYTES)
-    assert len(await intake.read(SCOPE, body(MAX_BODY_BYTES))) == MAX_BODY_BYTES
+def retype(dataset: Dataset, column: str, kind: str) -> None:
+    """Make the table anew with another type of a column."""
+    columns = [
+        bigquery.SchemaField(field.name, kind, field.mode) if field.name == column else field
+        for field in dataset.client.schema_from_json(SCHEMAS / "tweets.json")
+    ]
+    dataset.client.delete_table(dataset.tweets)
+    dataset.client.create_table(bigquery.Table(dataset.tweets, schema=columns))
 
 
-async def test_refused_bodies_hold_nothing() -> None:
-    """However a body is refused, what it held is given back."""
-    intake = Intake()
+@pytest.mark.parametrize("column", ["lang", "hashtags", "raw"])
+async def test_table_that_refuses_every_row_is_doubted(
+    dataset: Dataset, committer: Committer, column: str
+) -> None:
+    """A changed column stops giving up rows after a few small groups, until rows pass again."""
+    retype(dataset, column, "INTEGER")
+    found = await fates(committer, range(100))
+    assert found.count("poison") < SUSPICIOUS_ROWS
+    assert found == ["poison"] * found.count("poison") + ["passing"] * found.count("passing")
+    retype(dataset, column, "JSON" if column == "raw" else "STRING")
+    assert await fates(committer, range(3)) == ["row"] * 3
+    retype(dataset, column, "INTEGER")
+    assert await fates(committer, range(3)) == ["poison"] * 3
 
-    async def gone() -> dict[str, Any]:
-        return {"type": "http.disconnect"}
 
-    for _ in range(20):
-        with pytest.raises(RefusedError):
-            await intake.read(SCOPE, body(MAX_BODY_BYTES + 1))
-        with pytest.raises(RefusedError):
-            await intake.read(SCOPE, gone)
-    for _ in range(MAX_HELD_BYTES // MAX_BODY_BYTES):
-        await intake.read(SCOPE, body(MAX_BODY_BYTES))
+async def test_doubt_is_about_one_column(dataset: Dataset, committer: Committer) -> None:
+    """Rows without a value in a refused column neither clear it nor suffer for it."""
+    retype(dataset, "in_reply_to_user_id", "DATETIME")
+    for first in range(0, 60, 3):
+        assert await fates(committer, range(first, first + 2)) == ["row"] * 2
+        found = await fates(committer, range(first, first + 1), in_reply_to_user_id=7)
+        assert found == ["poison" if first / 3 < SUSPICIOUS_ROWS - 1 else "passing"]
+
+
+async def test_bad_posts_among_good_ones_are_given_up(
+    dataset: Dataset, committer: Committer
+) -> None:
+    """However many posts are bad, each is poison as long as good ones are written between them."""
+    for first in range(0, 150, 3):
+        assert await fates(committer, range(first, first + 1), lang={"a": 1}) == ["poison"]
+        assert await fates(committer, range(first, first + 2)) == ["row"] * 2
+
+
+async def test_row_that_no_insert_takes_is_not_tried(
+    dataset: Dataset, committer: Committer
+) -> None:
+    """A row above BigQuery's limit is poison at once, with its size."""
+    before = dataset.server.stats()["inserts"]
+    with pytest.raises(PoisonError, match=r"row of 99\d+ bytes, BigQuery takes") as caught:
+        await committer.commit(row(1, text="x" * 9_950_000))
+    assert caught.value.reason == "too_large"
+    assert dataset.server.stats()["inserts"] == before

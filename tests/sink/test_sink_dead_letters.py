@@ -30,14 +30,14 @@ Pull = Callable[[], list[Any]]
         (push(b'{"text": "\\ud800"}'), "malformed_message", "not JSON"),
         (push(b"[" * 5000), "malformed_message", "not JSON"),
         (push(b"[%s1]" % (b"1," * 200_001)), "malformed_message", "more than 200000 values"),
-        (push(post("1")), "schema", "tweets.id is not an integer"),  # type: ignore[arg-type]
+        (push(post("1x")), "schema", "tweets.id is not an integer"),  # type: ignore[arg-type]
         (push(post(2**63)), "schema", "tweets.id"),
         (push(post(1, created_at="2024-02-30T00:00:00.000")), "schema", "created_at is not of"),
         (push(post(1, text=None)), "schema", "tweets.text is required"),
-        (push({"id": 1}), "schema", "created_at, ingested_at, original_id, text is required"),
+        (push({"id": 1}), "schema", "tweets.created_at is required; tweets.text is required"),
         (push(post(1, hashtags=["a", None])), "schema", "hashtags has an element that"),
-        (push(post(1, public_metrics={"likes": "3"})), "schema", "field likes is not an integer"),
-        (push(post(1, raw="{")), "schema", "raw is not a string of JSON"),
+        (push(post(1, public_metrics={"likes": "x"})), "schema", "metrics.likes is not an integer"),
+        (push(post(1, raw="{", lang={})), "schema", "tweets.lang is not a string; tweets.raw is"),
         (push(event("e", at="now"), kind="event"), "schema", "stream_events.at is not of the form"),
     ],
 )
@@ -49,6 +49,7 @@ def test_poison_is_kept_with_its_reason(
     detail: str,
 ) -> None:
     """Poison is acknowledged once the dead-letter topic holds it, unchanged, with the reason."""
+    assert shared.push(push(post(1))).status == 204
     assert shared.push(body).status == 204
     (letter,) = dead_letters()
     sent = json.loads(body)["message"]
@@ -79,7 +80,7 @@ def test_dead_letter_is_a_stream_event(
         assert function.push(push(b"{", message_id="m7", id="55")).status == 204
     assert len(dead_letters()) == 2
     rows = dataset.rows("SELECT * FROM {events}")
-    assert len({row.event_id for row in rows}) == 1
+    assert len({(row.event_id, row.at) for row in rows}) == 1
     assert (rows[0].kind, rows[0].reason, rows[0].producer) == (
         "dead_letter",
         "malformed_message",
@@ -101,6 +102,40 @@ def test_row_that_bigquery_rejects(
     assert letter.attributes["dead_letter_reason"] == "row_rejected"
     assert letter.attributes["dead_letter_message_id"] == "m7"
     assert dataset.count() == 19
+
+
+@pytest.mark.parametrize(
+    ("raw", "detail"),
+    [
+        ("{", "tweets.raw is not a string of JSON; the row is written without raw"),
+        (json.dumps("x" * 9_700_000), "row of 100"),
+    ],
+    ids=["not JSON", "too large"],
+)
+def test_raw_that_bigquery_refuses_does_not_cost_the_row(
+    function: Function, dataset: Dataset, dead_letters: Pull, raw: str, detail: str
+) -> None:
+    """Where only `raw` keeps a post out it is written without, and its message is a letter."""
+    body = push(post(1, raw=raw, text="바다" * 20_000))
+    assert function.push(body).status == 204
+    (row,) = dataset.rows("SELECT * FROM {tweets}")
+    assert (row.id, row.raw, row.hashtags) == (1, None, ["바다"])
+    (letter,) = dead_letters()
+    assert letter.data == pubsub_data(json.loads(body)["message"])
+    assert letter.attributes["dead_letter_reason"] == "partly_written"
+    assert letter.attributes["dead_letter_detail"].startswith(detail)
+    (noted,) = dataset.rows("SELECT * FROM {events}")
+    assert (noted.kind, noted.reason) == ("dead_letter", "partly_written")
+
+
+def test_event_detail_that_bigquery_refuses_does_not_cost_the_event(
+    function: Function, dataset: Dataset, dead_letters: Pull
+) -> None:
+    """The same for the JSON column of stream_events."""
+    assert function.push(push(event("e", detail="{"), kind="event")).status == 204
+    assert len(dead_letters()) == 1
+    rows = dataset.rows("SELECT * FROM {events} WHERE event_id = 'e'")
+    assert [(row.kind, row.detail) for row in rows] == [("gap", None)]
 
 
 def test_topic_that_cannot_take_it(function: Function) -> None:
@@ -149,6 +184,23 @@ def test_pubsubs_own_attributes_are_left_out(shared: Function, dead_letters: Pul
     (letter,) = dead_letters()
     assert "googclient_schemaencoding" not in letter.attributes
     assert letter.attributes["id"] == "1"
+
+
+@pytest.mark.parametrize("count", [93, 95, 96, 98, 150])
+def test_letter_of_many_attributes_keeps_what_fits(
+    shared: Function, dead_letters: Pull, count: int
+) -> None:
+    """Pub/Sub takes 100 attributes: the pipeline's own are kept, of the others what fits."""
+    others = {f"a{number:03d}": "x" for number in range(count)}
+    long = {"n" * 257: "x", "long": "바" * 342}
+    assert shared.push(push(b"{", **others, **long, id="1", redrive_count="2")).status == 204
+    (letter,) = dead_letters()
+    attributes = dict(letter.attributes)
+    assert attributes["dead_letter_reason"] == "malformed_message"
+    assert [attributes[name] for name in ("kind", "id", "redrive_count")] == ["post", "1", "2"]
+    assert not attributes.keys() & long.keys()
+    assert len(attributes.keys() & others.keys()) == min(count, 100 - 5 - 4)
+    assert len(attributes) <= 100
 
 
 def test_detail_is_cut_at_a_character() -> None:

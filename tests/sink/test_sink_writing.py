@@ -87,6 +87,6 @@ def test_own_columns_are_not_the_senders(function: Function, dataset: Dataset) -
 def test_no_post_text_in_the_log(function: Function) -> None:
     """Neither a written nor a dead-lettered post leaves its text in the log."""
     function.push(push(post(1, text="SECRETTEXT")))
-    function.push(push(post(2, text="SECRETTEXT", lang=["SECRETTEXT"])))
+    function.push(push(post(2, text="SECRETTEXT", author_id="SECRETTEXT")))
     assert "SECRETTEXT" not in function.output.read_text()
     assert function.logs(), "the broken post has to be told"

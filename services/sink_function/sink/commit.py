@@ -9,24 +9,29 @@ stays in the group.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sink.faults import PassingError
+from sink.faults import PassingError, PoisonError
 from sink.log import logger
-from sink.warehouse import SLOTS, Warehouse
+from sink.warehouse import SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sink.rows import Row
-    from sink.warehouse import Outcome
+    from sink.rows import Row, TableSchema
+    from sink.warehouse import Inserter, Outcome
 
 # Google recommends 500 rows a request at most, and refuses 10 MB
 # (https://cloud.google.com/bigquery/quotas#streaming_inserts).
 MAX_ROWS = 500
 MAX_BYTES = 9_950_000
+# Rows that BigQuery may refuse in a row for one column before we doubt the table instead.
+SUSPICIOUS_ROWS = 20
+# A row with one of these in a column says nothing about the column's type.
+_NOTHING: tuple[object, ...] = (None, [], {})
 # Seconds that the first row of a group waits, for each insert in flight and one more.
 LINGER = 0.002
 
@@ -50,15 +55,16 @@ class Committer:
     """Gathers rows of one table and inserts them in groups.
 
     Args:
-        warehouse: where to insert.
-        table: `project.dataset.table`.
+        inserter: what inserts a group.
+        schema: the table.
         slots: threads, shared with the other tables.
     """
 
-    def __init__(self, warehouse: Warehouse, table: str, slots: Slots) -> None:
-        self._warehouse = warehouse
-        self._table = table
+    def __init__(self, inserter: Inserter, schema: TableSchema, slots: Slots) -> None:
+        self._inserter = inserter
+        self._schema = schema
         self._slots = slots
+        self._refused: Counter[str] = Counter()
         self._gathered: list[tuple[Row, asyncio.Future[None]]] = []
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -69,9 +75,11 @@ class Committer:
         """Return when the row is durable.
 
         Raises:
-            PoisonError: BigQuery rejects this row for ever.
+            PoisonError: too_large, or BigQuery refuses this row for ever.
             PassingError: it could not be written now.
         """
+        if row.size > MAX_BYTES:
+            raise PoisonError("too_large", f"row of {row.size} bytes, BigQuery takes {MAX_BYTES}")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
         if self._bytes + row.size > MAX_BYTES:
@@ -121,11 +129,12 @@ class Committer:
         rows = [row for row, _ in group]
         for row in rows:
             row.values["inserted_at"] = now
-        outcomes: Sequence[Outcome]
+        outcomes: list[Outcome]
         try:
             outcomes = await asyncio.get_running_loop().run_in_executor(
-                self._slots.executor, self._warehouse.insert, self._table, rows
+                self._slots.executor, self._inserter.insert, self._schema, rows
             )
+            self._doubt(rows, outcomes)
         except Exception as error:  # noqa: BLE001 - a group without outcome would wait for ever
             logger.exception("an insert ended with an error of ours", extra={"reason": "bug"})
             outcomes = [PassingError(f"{type(error).__name__}: {error}")] * len(rows)
@@ -138,3 +147,33 @@ class Committer:
                 done.set_result(None)
             else:
                 done.set_exception(outcome)
+
+    def _doubt(self, rows: Sequence[Row], outcomes: list[Outcome]) -> None:
+        """Make passing what BigQuery refuses without end: then the table is wrong, not the rows.
+
+        Counted for each column, across groups, until a row with a value in it is written.
+        Dead-lettering the stream for a table that has changed would only hide it.
+        """
+        refused = self._refused
+        for row, outcome in zip(rows, outcomes, strict=True):
+            if outcome is None and refused:
+                for column in [c for c in refused if not c or row.values.get(c) not in _NOTHING]:
+                    del refused[column]
+        for outcome in outcomes:
+            if isinstance(outcome, PoisonError):
+                refused.update(outcome.columns)
+        doubted = {column for column, times in refused.items() if times >= SUSPICIOUS_ROWS}
+        held = 0
+        for number, outcome in enumerate(outcomes):
+            if isinstance(outcome, PoisonError) and outcome.columns & doubted:
+                held += 1
+                outcomes[number] = PassingError(detail := str(outcome))
+        if held:
+            logger.error(
+                "BigQuery refuses each row for %s, the last %d here: %s: compare the table with "
+                "sink/schema, no row is given up",
+                self._schema.table,
+                held,
+                detail,
+                extra={"reason": "all_rejected", "table": self._schema.table},
+            )

@@ -20,10 +20,15 @@ if TYPE_CHECKING:
     from google.cloud.pubsub_v1 import PublisherClient
 
     from sink.commit import Committer
-    from sink.push import Message
+    from sink.push import PushedMessage
 
-# Pub/Sub's limit for a value is 1024 bytes (https://cloud.google.com/pubsub/quotas#resource_limits).
+# https://cloud.google.com/pubsub/quotas#resource_limits
+MAX_ATTRIBUTES = 100
+MAX_NAME_BYTES = 256
+MAX_VALUE_BYTES = 1024
 MAX_DETAIL_BYTES = 1000
+# What the sink and `tweets redrive` read from a letter's original attributes.
+_NEEDED = frozenset({"kind", "id", "schema", "redrive_count"})
 PUBLISH_SECONDS = 10.0
 EVENT_SECONDS = 5.0
 _EVENTS = uuid.UUID("5f0e8b1c-6a0d-4b52-9f0a-0f5c0e9a7d11")
@@ -50,21 +55,21 @@ class DeadLetters:
         self._client: PublisherClient | None = None
         self._opening = asyncio.Lock()
 
-    async def keep(self, message: Message, poison: PoisonError) -> None:
+    async def keep(self, message: PushedMessage, poison: PoisonError) -> None:
         """Return when the dead letter is durable in the topic.
 
         Raises:
             DeadLetterError: the topic did not take it; the message must not be acknowledged.
         """
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        attributes = {
-            **_publishable(message.attributes),
+        why = {
             "dead_letter_reason": poison.reason,
             "dead_letter_detail": cut(str(poison)),
             "dead_letter_source": "sink",
             "dead_letter_at": now,
-            "dead_letter_message_id": message.id,
+            "dead_letter_message_id": cut(message.id),
         }
+        attributes = _publishable(message.attributes, MAX_ATTRIBUTES - len(why)) | why
         try:
             client = await self._open()
             future = client.publish(
@@ -83,7 +88,7 @@ class DeadLetters:
                 self._client = await asyncio.to_thread(_publisher)
             return self._client
 
-    async def _note(self, message: Message, poison: PoisonError, now: str) -> None:
+    async def _note(self, message: PushedMessage, poison: PoisonError, now: str) -> None:
         """Best effort: the dead letter is safe, a missing event only thins the dashboard."""
         detail = {
             "dead_letter_source": "sink",
@@ -92,12 +97,13 @@ class DeadLetters:
             "id": message.attributes.get("id", "")[:100],
             "detail": cut(str(poison)),
         }
-        # Named by the message: a second delivery makes the same event, not another one.
+        # Named and timed by the message: a second delivery makes the same event, and the view
+        # stream_events_latest, which is by id and time, shows one.
         identity = str(uuid.uuid5(_EVENTS, f"{message.id} {poison.reason}"))
         values: dict[str, Any] = {
             "event_id": identity,
             "kind": "dead_letter",
-            "at": now,
+            "at": message.published_at or now,
             "reason": poison.reason,
             "detail": orjson.dumps(detail).decode(),
             "producer": "sink",
@@ -122,14 +128,19 @@ def _publisher() -> PublisherClient:
     return pubsub_v1.PublisherClient(pubsub_v1.types.BatchSettings(max_latency=0.005))
 
 
-def _publishable(attributes: dict[str, str]) -> dict[str, str]:
-    """Attributes without Pub/Sub's own (`goog...`), which it adds to deliveries but does not take.
+def _publishable(attributes: dict[str, str], room: int) -> dict[str, str]:
+    """At most `room` attributes that Pub/Sub takes from a publisher, the pipeline's own first.
 
+    It adds some of its own (`goog...`) to deliveries, but does not take them.
     Source: https://cloud.google.com/pubsub/docs/publisher#using-attributes.
     """
-    return {
-        name: value for name, value in attributes.items() if name and not name.startswith("goog")
-    }
+    fitting = [
+        (name, value)
+        for name, value in attributes.items()
+        if name and not name.startswith("goog")
+        if len(name.encode()) <= MAX_NAME_BYTES and len(value.encode()) <= MAX_VALUE_BYTES
+    ]
+    return dict(sorted(fitting, key=lambda item: item[0] not in _NEEDED)[:room])
 
 
 def cut(text: str) -> str:

@@ -3,7 +3,7 @@
 | answer | when | what Pub/Sub does |
 |---|---|---|
 | 204 | the row is in BigQuery, or the dead letter is in its topic | acknowledges |
-| 400, 405, 413, 415 | the request is no push of ours | sends again, then its own dead letters |
+| 400 to 415 | the request is no push of ours | sends again, then its own dead letters |
 | 422 | poison, and the dead-letter topic did not take it | the same |
 | 500 | the function's environment is wrong | sends again until it is mended |
 | 503 | BigQuery or the sink is busy, down, or slow | sends again, backing off |
@@ -23,10 +23,10 @@ from sink.commit import Committer, Slots
 from sink.dead_letter import DeadLetterError, DeadLetters
 from sink.faults import PassingError, PoisonError, RefusedError
 from sink.log import logger
-from sink.push import Intake, Message, decode
-from sink.rows import RowSchema
+from sink.push import MAX_RECORD_VALUES, VALUE_COST, Memory, PushedMessage, decode, read, values_in
+from sink.rows import TableSchema
 from sink.settings import Settings, SettingsError
-from sink.warehouse import Warehouse
+from sink.warehouse import Inserter
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -35,27 +35,25 @@ _DONE = Response(status_code=204)
 _SCHEMAS = Path(__file__).parent / "schema"
 
 
-class Sink:
-    """The running sink: clients and committers of one process.
+class MessageWriter:
+    """Writes each message to its table, or to the dead letters: clients of one process.
 
     Raises:
         google.auth.exceptions.GoogleAuthError: there is no service account to act as.
     """
 
     def __init__(self, settings: Settings) -> None:
-        warehouse = Warehouse(settings.tweets_table.split(".")[0], settings.bigquery_emulator)
+        inserter = Inserter(settings.tweets_table.split(".")[0], settings.bigquery_emulator)
         slots = Slots()
-        events = Committer(warehouse, settings.events_table, slots)
+        posts = TableSchema(_SCHEMAS / "tweets.json", settings.tweets_table)
+        events = TableSchema(_SCHEMAS / "stream_events.json", settings.events_table)
         self._routes = {
-            "post": (
-                RowSchema(_SCHEMAS / "tweets.json"),
-                Committer(warehouse, settings.tweets_table, slots),
-            ),
-            "event": (RowSchema(_SCHEMAS / "stream_events.json"), events),
+            "post": (posts, Committer(inserter, posts, slots)),
+            "event": (events, Committer(inserter, events, slots)),
         }
-        self._dead_letters = DeadLetters(settings.dead_letter_topic, events)
+        self._dead_letters = DeadLetters(settings.dead_letter_topic, self._routes["event"][1])
 
-    async def write(self, message: Message) -> Response:
+    async def write(self, message: PushedMessage) -> Response:
         """Write one message and answer; see the module's table."""
         try:
             kind = message.attributes.get("kind", "")
@@ -64,13 +62,34 @@ class Sink:
                 raise PoisonError(  # noqa: TRY301 - one place decides what becomes of poison
                     "malformed_message", f"attribute kind is {kind[:50]!r}, must be {known}"
                 )
-            schema, committer = self._routes[kind]
-            await committer.commit(schema.row(message))
+            await self._commit(message, *self._routes[kind])
         except PoisonError as poison:
             return await self._bury(message, poison)
         return _DONE
 
-    async def _bury(self, message: Message, poison: PoisonError) -> Response:
+    async def _commit(
+        self, message: PushedMessage, schema: TableSchema, committer: Committer
+    ) -> None:
+        """Write the row; without its JSON column where that alone keeps it out.
+
+        Raises:
+            PoisonError: partly_written in that case, since the message is not whole in its row.
+        """
+        row = schema.row(message)
+        try:
+            await committer.commit(row)
+        except PoisonError as poison:
+            lighter = schema.without_overflow(row)
+            if lighter is None or not (
+                poison.reason == "too_large" or poison.columns == {schema.overflow}
+            ):
+                raise
+            await committer.commit(lighter)
+            raise PoisonError(
+                "partly_written", f"{poison}; the row is written without {schema.overflow}"
+            ) from None
+
+    async def _bury(self, message: PushedMessage, poison: PoisonError) -> Response:
         labels = {
             "message_id": message.id,
             "reason": poison.reason,
@@ -93,40 +112,40 @@ class Sink:
 
 
 class Endpoint:
-    """The HTTP face; builds the sink on the first request, as functions-framework needs."""
+    """The HTTP face; builds the writer on the first request, as functions-framework needs."""
 
     def __init__(self) -> None:
-        self._sink: Sink | None = None
+        self._writer: MessageWriter | None = None
         self._told = ""
-        self._intake = Intake()
+        self._memory = Memory()
 
     async def answer(self, request: Request) -> Response:
         """Answer one request; never raises for what a sender or BigQuery did."""
-        held = 0
+        whole = False
         try:
-            sink = self._sink or self._open()
-            body = await self._intake.read(request.scope, request.receive)
-            held = len(body)
-            message = decode(body)
-            del body
-            return await sink.write(message)
+            writer = self._writer or self._open()
+            with self._memory.claim() as claim:
+                body = await read(request.scope, request.receive, claim)
+                whole = True
+                message = decode(body)
+                del body
+                claim.change(VALUE_COST * min(values_in(message.data), MAX_RECORD_VALUES))
+                return await writer.write(message)
         except RefusedError as error:
             logger.warning("request refused: %s", error, extra={"reason": error.reason})
-            return _answer(error.status, error.reason, str(error))
+            return _answer(error.status, error.reason, str(error), close=not whole)
         except PassingError as error:
-            return _answer(503, "not_written", str(error))
+            return _answer(503, "not_written", str(error), close=not whole)
         except (SettingsError, GoogleAuthError) as error:
             return self._misconfigured(error)
-        finally:
-            self._intake.release(held)
 
-    def _open(self) -> Sink:
-        self._sink = Sink(Settings.from_env(os.environ))
+    def _open(self) -> MessageWriter:
+        self._writer = MessageWriter(Settings.from_env(os.environ))
         # What is loaded by now stays, and a request leaves next to no cycles: the collector's walks
         # over both were a quarter of the CPU of a message (measured, bench/).
         gc.freeze()
         gc.set_threshold(20_000)
-        return self._sink
+        return self._writer
 
     def _misconfigured(self, error: Exception) -> Response:
         if str(error) != self._told:  # once, not for each message that waits
@@ -135,6 +154,8 @@ class Endpoint:
         return _answer(500, "settings", str(error))
 
 
-def _answer(status: int, reason: str, detail: str) -> Response:
-    headers = {"Allow": "POST"} if status == 405 else None
+def _answer(status: int, reason: str, detail: str, *, close: bool = False) -> Response:
+    headers = {"Allow": "POST"} if status == 405 else {}
+    if close:
+        headers["Connection"] = "close"  # the rest of the body is not waited for
     return PlainTextResponse(f"{reason}: {detail}\n", status, headers)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# What BigQuery refuses where it names no column that we know.
+UNNAMED = frozenset({""})
+
 
 class RefusedError(Exception):
     """The request is not a Pub/Sub push that can be read: no message to keep, a 4xx answer.
@@ -18,15 +21,17 @@ class RefusedError(Exception):
 
 
 class PoisonError(Exception):
-    """The message can never become a row: it goes to the dead letters.
+    """The message can never become a row as it is: it goes to the dead letters.
 
     Attributes:
-        reason: malformed_message, schema, too_large or row_rejected.
+        reason: malformed_message, schema, too_large, row_rejected or partly_written.
+        columns: columns that BigQuery refuses; UNNAMED where it names none.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, columns: frozenset[str] = frozenset()) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.columns = columns
 
 
 class PassingError(Exception):

@@ -6,8 +6,10 @@ function may send anything, so each bound is enforced before the memory is spent
 
 from __future__ import annotations
 
+import asyncio
 import binascii
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,24 +18,34 @@ import orjson
 from sink.faults import PassingError, RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from starlette.types import Receive, Scope
 
 # A Pub/Sub message is at most 10 MB (https://cloud.google.com/pubsub/quotas#resource_limits):
 # 13.4 MB in base64, and up to 0.8 MB for attributes that JSON has to escape.
 MAX_BODY_BYTES = 15_000_000
-# Bodies held at one time by all requests; more are sent again later. Decoding multiplies them by
-# about five, which has to fit into the function's memory (sinkMemory, 512 MiB).
-MAX_HELD_BYTES = 32_000_000
-# A body of `[[],[],...]` needs 25 times its size once parsed, so the separators are counted first.
-# An envelope has at most 100 attributes; a record with its raw line some thousand values.
-MAX_ENVELOPE_COMMAS = 10_000
-MAX_RECORD_COMMAS = 200_000
+# Seconds for a body: Pub/Sub has it at hand, so one that takes longer is not from there.
+BODY_SECONDS = 5.0
+# Values of an envelope (at most 100 attributes), and of a record with its raw line (some thousand).
+MAX_ENVELOPE_VALUES = 10_000
+MAX_RECORD_VALUES = 200_000
+# What a message takes until it is answered, at most: its text in some forms one after the other, an
+# object for each value.
+BODY_COST = 5
+VALUE_COST = 150
+# Memory for all messages at one time; more are sent again later. Whatever large ones do, ordinary
+# ones keep a share of their own: one of 4 KB, of which 500 may be in flight, costs about 60 KB.
+# Both shares and the process itself have to fit into the function's memory (sinkMemory, 512 MiB).
+ORDINARY_COST = 250_000
+ORDINARY_SHARE = 80_000_000
+LARGE_SHARE = 160_000_000
 
 _PUBLISHED = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,6})?\d*Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class PushedMessage:
     """One Pub/Sub message.
 
     Attributes:
@@ -51,54 +63,72 @@ class Message:
     attempt: int | None = None
 
 
-class Intake:
-    """Reads request bodies; all bodies together stay within MAX_HELD_BYTES."""
+class Memory:
+    """What all requests may take at one time, in two shares: of ordinary and of large messages."""
 
     def __init__(self) -> None:
-        self._held = 0
+        self._free = {"ordinary": ORDINARY_SHARE, "large": LARGE_SHARE}
 
-    async def read(self, scope: Scope, receive: Receive) -> bytes:
-        """Body of the request. The caller gives `len(body)` back by `release`.
+    @contextmanager
+    def claim(self) -> Iterator[Claim]:
+        """What one request takes, from its first byte to its answer."""
+        claim = Claim(self._free)
+        try:
+            yield claim
+        finally:
+            claim.change(-claim.cost)
+
+
+@dataclass(slots=True)
+class Claim:
+    """One request's part of the memory; a message that grows large moves to the other share."""
+
+    _free: dict[str, int]
+    cost: int = 0
+
+    def change(self, cost: int) -> None:
+        """Take so much more.
 
         Raises:
-            RefusedError: 405, 413, 415 or 400, before the body is read where possible.
-            PassingError: too much is held at the moment.
+            PassingError: the share is used up at the moment.
         """
-        held = _declared_length(scope)
-        self._hold(held)
-        parts, size, more = [], 0, True
-        try:
+        self._free[self._share()] += self.cost
+        self.cost += cost
+        self._free[self._share()] -= self.cost
+        if self._free[self._share()] < 0:
+            raise PassingError("too much is being written at the moment: send it later")
+
+    def _share(self) -> str:
+        return "ordinary" if self.cost <= ORDINARY_COST else "large"
+
+
+async def read(scope: Scope, receive: Receive, claim: Claim) -> bytes:
+    """Body of the request; memory is claimed as its bytes arrive, not as they are announced.
+
+    Raises:
+        RefusedError: 405, 408, 413, 415 or 400, before the body is read where possible.
+        PassingError: too much is held at the moment.
+    """
+    _check_head(scope)
+    parts, size, more = [], 0, True
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
             while more:
                 message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RefusedError(400, "disconnected", "the client went away within the body")
                 part = message.get("body", b"")
                 size += len(part)
-                _check_part(message["type"], size)
-                if size > held:
-                    self._hold(size - held)
-                    held = size
+                if size > MAX_BODY_BYTES:
+                    raise _too_large(size)
+                claim.change(BODY_COST * len(part))
                 parts.append(part)
                 more = message.get("more_body", False)
-        except BaseException:
-            self.release(held)
-            raise
-        self.release(held - size)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _hold(self, size: int) -> None:
-        if self._held + size > MAX_HELD_BYTES:
-            raise PassingError(f"{self._held} bytes of messages are being written: send it later")
-        self._held += size
-
-    def release(self, size: int) -> None:
-        """Give back bytes that `read` held."""
-        self._held -= size
-
-
-def _check_part(kind: str, size: int) -> None:
-    if kind == "http.disconnect":
-        raise RefusedError(400, "disconnected", "the client went away within the body")
-    if size > MAX_BODY_BYTES:
-        raise _too_large(size)
+    except TimeoutError:
+        raise RefusedError(
+            408, "stalled", f"{size} bytes of the body came in {BODY_SECONDS:.0f} s, not all of it"
+        ) from None
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _too_large(size: int) -> RefusedError:
@@ -107,8 +137,7 @@ def _too_large(size: int) -> RefusedError:
     )
 
 
-def _declared_length(scope: Scope) -> int:
-    """Content-Length, 0 where the body is chunked."""
+def _check_head(scope: Scope) -> None:
     if scope["method"] != "POST":
         raise RefusedError(405, "method", f"{scope['method']} is not for here: Pub/Sub sends POST")
     headers = dict(scope["headers"])
@@ -125,10 +154,18 @@ def _declared_length(scope: Scope) -> int:
         raise RefusedError(400, "content_length", "Content-Length is not a number") from None
     if length > MAX_BODY_BYTES:
         raise _too_large(length)
-    return length
 
 
-def decode(body: bytes) -> Message:
+def values_in(text: bytes) -> int:
+    """Upper bound of the values that parsing this JSON makes, without parsing it.
+
+    Each value but the first follows a comma or opens a list or an object; those inside strings are
+    counted too, which does no harm: it is a bound.
+    """
+    return text.count(b",") + text.count(b"[") + text.count(b"{")
+
+
+def decode(body: bytes) -> PushedMessage:
     """The message in a wrapped push body.
 
     Raises:
@@ -138,8 +175,8 @@ def decode(body: bytes) -> Message:
     def refuse(detail: str) -> RefusedError:
         return RefusedError(400, "malformed_push", detail)
 
-    if body.count(b",") > MAX_ENVELOPE_COMMAS:
-        raise refuse(f"more than {MAX_ENVELOPE_COMMAS} values in the envelope")
+    if values_in(body) > MAX_ENVELOPE_VALUES:
+        raise refuse(f"more than {MAX_ENVELOPE_VALUES} values in the envelope")
     try:
         envelope = orjson.loads(body)
     except ValueError as error:
@@ -160,7 +197,7 @@ def decode(body: bytes) -> Message:
         decoded = binascii.a2b_base64(data, strict_mode=True) if data else b""
     except (ValueError, TypeError):
         raise refuse("`message.data` is not base64") from None
-    return Message(
+    return PushedMessage(
         identity,
         decoded,
         attributes,

@@ -1,33 +1,46 @@
-"""A record becomes a row: checked against the schema file before BigQuery sees it.
+"""A record becomes a row; what BigQuery says against a row becomes words.
 
 The schema file (`sink/schema/*.json`, BigQuery's own JSON form) is the contract with the producer
-and the table. A record that breaks it can never be written, so it is known at once and by name,
-not after a round trip. A field that has no column never loses the row: it is kept, under
-`unmapped_fields`, in the table's first JSON column (`raw` of tweets, `detail` of stream_events).
+and the table: it says which columns there are. Whether a value is of its column's type is
+BigQuery's to say, which answers for each row. A field that has no column never loses the row: it is
+kept, under `unmapped_fields`, in the table's first JSON column (`raw` of tweets, `detail` of
+stream_events).
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from sink.columns import UNKNOWN, column_check, known_part
-from sink.faults import PoisonError
+from sink.faults import UNNAMED, PoisonError
 from sink.log import logger
-from sink.push import MAX_RECORD_COMMAS, Message
+from sink.push import MAX_RECORD_VALUES, PushedMessage, values_in
 
-# insertAll takes at most 10 MB a row and a request
-# (https://cloud.google.com/bigquery/quotas#streaming_inserts); the rest is the request around it.
-MAX_ROW_BYTES = 9_900_000
 UNMAPPED = "unmapped_fields"
 # Columns that the sink itself fills, whatever the record says.
 OWN = frozenset({"published_at", "inserted_at", "message_id"})
+# A longer insertId makes BigQuery refuse the request
+# (https://cloud.google.com/bigquery/docs/streaming-data-into-bigquery#dataconsistency).
+MAX_INSERT_ID = 128
 
 _NOT_ASCII = bytes(range(128, 256))
+_MISSING = re.compile(r"Missing required field: (?:\w+\.)*?(\w+)\.?$")
+_NOT = {
+    "STRING": "a string",
+    "INTEGER": "an integer of 64 bits",
+    "FLOAT": "a number",
+    "BOOLEAN": "true or false",
+    "DATETIME": "of the form 2024-01-15T10:35:00.000",
+    "TIMESTAMP": "of the form 2024-01-15T10:35:00.123456Z",
+    "JSON": "a string of JSON",
+    "RECORD": "an object",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,77 +58,107 @@ class Row:
     size: int
 
 
-class RowSchema:
-    """Checks and shapes the records of one table.
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the schema file; `fields` is not empty for a RECORD."""
+
+    kind: str
+    repeated: bool
+    fields: dict[str, Column]
+
+
+class TableSchema:
+    """Shapes the records of one table.
 
     Args:
         path: schema file; its first column is the id, its first JSON column takes what has no
             column.
+        table: `project.dataset.table`.
 
     Raises:
-        ValueError: a column's type is unknown, or there is no JSON column.
+        ValueError: there is no JSON column.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, table: str) -> None:
         fields = json.loads(path.read_text())
-        self._table = path.stem
-        self._checks = {
-            field["name"]: column_check(field, self._table)
-            for field in fields
-            if field["name"] not in OWN
-        }
-        self._fields = {field["name"]: field.get("fields", []) for field in fields}
-        self._required = {field["name"] for field in fields if field.get("mode") == "REQUIRED"}
+        self.table = table
+        self._name = path.stem
+        self._columns = _columns(fields)
         self._key = fields[0]["name"]
         overflow = [field["name"] for field in fields if field["type"] == "JSON"]
         if not overflow:
             raise ValueError(f"{path} has no JSON column to keep fields without a column")
-        self._overflow = overflow[0]
+        self.overflow: str = overflow[0]
         self._told: set[str] = set()
 
-    def row(self, message: Message) -> Row:
+    def row(self, message: PushedMessage) -> Row:
         """The row for a message.
 
         Raises:
-            PoisonError: malformed_message, schema or too_large; the detail names the field and
-                what is wrong, never its value.
+            PoisonError: malformed_message, or schema where it is nested too deep for any column.
         """
-        data = message.data
-        if data.count(b",") > MAX_RECORD_COMMAS:
-            raise PoisonError("malformed_message", f"more than {MAX_RECORD_COMMAS} values")
+        if values_in(message.data) > MAX_RECORD_VALUES:
+            raise PoisonError("malformed_message", f"more than {MAX_RECORD_VALUES} values")
         try:
-            record = orjson.loads(data)
+            record = orjson.loads(message.data)
         except ValueError as error:
             raise PoisonError("malformed_message", f"data is not JSON: {error}") from None
         if type(record) is not dict:
             raise PoisonError("malformed_message", "data is not a JSON object")
         values: dict[str, Any] = {}
         unmapped: dict[str, Any] = {}
-        checks = self._checks
         for name, value in record.items():
-            check = checks.get(name)
-            if check is None:
-                if name not in OWN:
-                    unmapped[name] = value
-                continue
-            fault = check(value)
-            if fault is UNKNOWN:
+            column = self._columns.get(name)
+            if column is None:
                 unmapped[name] = value
-                value = known_part(value, self._fields[name])
-                fault = check(value)
-            if fault:
-                raise PoisonError("schema", f"{self._table}.{name} {fault}")
-            if value is not None:
-                values[name] = value
-        if not self._required <= values.keys():
-            missing = ", ".join(sorted(self._required - values.keys()))
-            raise PoisonError("schema", f"{self._table}.{missing} is required and missing")
+            elif value is not None and name not in OWN:
+                unknown: list[str] = []
+                values[name] = _taken(column, value, unknown)
+                if unknown:
+                    unmapped[name] = value
         if unmapped:
             self._keep(values, unmapped)
         values["message_id"] = message.id
         if message.published_at:
             values["published_at"] = message.published_at
-        return Row(values, str(values[self._key]), self._size(data, values, bool(unmapped)))
+        key = values.get(self._key)
+        insert_id = key if type(key) is str and len(key) <= MAX_INSERT_ID else message.id
+        return Row(values, insert_id[:MAX_INSERT_ID], _size(values))
+
+    def without_overflow(self, row: Row) -> Row | None:
+        """The row without its JSON column; None where it has none."""
+        if self.overflow not in row.values:
+            return None
+        values = {name: value for name, value in row.values.items() if name != self.overflow}
+        return replace(row, values=values, size=_size(values))
+
+    def refusal(self, errors: Sequence[Mapping[str, str]]) -> PoisonError:
+        """BigQuery's errors of one row in words: fields and what they are not, never a value."""
+        words, columns, reason = [], frozenset[str](), "schema"
+        for error in errors:
+            message = error.get("message", "")
+            missing = _MISSING.search(message)
+            # An element is named hashtags[1] or referenced_posts[0].id.
+            path = re.sub(r"\[\d+\]", "", error.get("location") or (missing[1] if missing else ""))
+            column = self._column(path)
+            columns |= {path.partition(".")[0]} if column else UNNAMED
+            if column is None:
+                reason = "row_rejected"
+                words.append(re.split(r"['\":(]", message)[0].strip() or "no reason given")
+            elif missing:
+                words.append(f"{self._name}.{path} is required")
+            else:
+                what = _NOT.get(column.kind, column.kind)
+                verb = "has an element that is not" if column.repeated else "is not"
+                words.append(f"{self._name}.{path} {verb} {what}")
+        return PoisonError(reason, "; ".join(words)[:1000], columns)
+
+    def _column(self, path: str) -> Column | None:
+        found, columns = None, self._columns
+        for name in path.split("."):
+            found = columns.get(name)
+            columns = found.fields if found else {}
+        return found
 
     def _keep(self, values: dict[str, Any], unmapped: dict[str, Any]) -> None:
         for name in unmapped.keys() - self._told:
@@ -124,26 +167,71 @@ class RowSchema:
                 logger.warning(
                     "field %s has no column in %s: kept in %s.%s (said once)",
                     name[:100],
-                    self._table,
-                    self._overflow,
+                    self._name,
+                    self.overflow,
                     UNMAPPED,
                     extra={"reason": "unmapped_field"},
                 )
-        whole = orjson.loads(values.get(self._overflow, "{}"))
-        if type(whole) is not dict:
-            whole = {"value": whole}
-        whole[UNMAPPED] = unmapped
-        try:
-            values[self._overflow] = orjson.dumps(whole).decode()
-        except TypeError:
-            raise PoisonError("schema", "fields without a column are nested too deep") from None
+        # The text is joined, not parsed: what a small text means may need far more memory than it.
+        whole = values.get(self.overflow, "{}")
+        whole = whole.strip() if isinstance(whole, str) else _dumped(whole).decode()
+        if not (whole.startswith("{") and whole.endswith("}")):
+            whole = f'{{"value":{whole}}}'
+        comma = "" if whole[1:-1].isspace() or whole == "{}" else ","
+        values[self.overflow] = f'{whole[:-1]}{comma}"{UNMAPPED}":{_dumped(unmapped).decode()}}}'
 
-    def _size(self, data: bytes, values: dict[str, Any], grown: bool) -> int:
-        # The client escapes each character outside ASCII (at most three bytes for one), and DEL.
-        outside = len(data) - len(data.translate(None, _NOT_ASCII))
-        size = len(data) + 2 * outside + 5 * data.count(b"\x7f") + 200
-        if grown or size > MAX_ROW_BYTES:
-            size = len(json.dumps(values)) + 100
-        if size > MAX_ROW_BYTES:
-            raise PoisonError("too_large", f"row of {size} bytes, BigQuery takes {MAX_ROW_BYTES}")
-        return size
+
+def _columns(fields: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
+    return {
+        field["name"]: Column(
+            field["type"], field.get("mode") == "REPEATED", _columns(field.get("fields", ()))
+        )
+        for field in fields
+    }
+
+
+def _taken(column: Column, value: Any, unknown: list[str]) -> Any:
+    """The value with integers as strings and without fields that have no column.
+
+    A JSON number is a double to many readers; BigQuery asks for 64-bit integers as strings
+    (https://cloud.google.com/bigquery/docs/reference/rest/v2/tabledata/insertAll).
+    """
+    if column.kind == "INTEGER":
+        if type(value) is int:
+            return str(value)
+        if type(value) is list:
+            return [str(item) if type(item) is int else item for item in value]
+    if column.fields:
+        if type(value) is list and column.repeated:
+            return [_known(column, item, unknown) for item in value]
+        return _known(column, value, unknown)
+    return value
+
+
+def _known(column: Column, value: Any, unknown: list[str]) -> Any:
+    if type(value) is not dict:
+        return value
+    unknown += value.keys() - column.fields.keys()
+    return {
+        name: _taken(column.fields[name], item, unknown)
+        for name, item in value.items()
+        if name in column.fields
+    }
+
+
+def _dumped(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        raise PoisonError("schema", "the record is nested too deep") from None
+
+
+def _size(values: dict[str, Any]) -> int:
+    """Upper bound of the row in the request: the client writes `, ` and `: `, and escapes.
+
+    It escapes each character outside ASCII (at most three bytes for one), and DEL.
+    """
+    text = _dumped(values)
+    outside = len(text) - len(text.translate(None, _NOT_ASCII))
+    spaces = text.count(b",") + text.count(b":")
+    return len(text) + spaces + 2 * outside + 5 * text.count(b"\x7f") + 1000

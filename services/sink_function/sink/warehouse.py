@@ -4,7 +4,7 @@ The insert is the REST streaming insert with the post's id as insertId. `skipInv
 that one bad row does not keep the rest of its group out. BigQuery's answers are sorted into three:
 
 - written: the row is durable;
-- rejected: the row itself is invalid and will be for ever (`PoisonError`, to the dead letters);
+- refused: the row itself is invalid (`PoisonError`);
 - passing: quota, outage, a table or column that BigQuery does not know yet (`PassingError`, 503).
 
 Sources: https://cloud.google.com/bigquery/docs/reference/rest/v2/tabledata/insertAll,
@@ -26,11 +26,11 @@ from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 from requests.exceptions import RequestException
 
-from sink.faults import PassingError, PoisonError
+from sink.faults import UNNAMED, PassingError, PoisonError
 from sink.log import logger
 
 if TYPE_CHECKING:
-    from sink.rows import Row
+    from sink.rows import Row, TableSchema
 
 Outcome = PoisonError | PassingError | None
 
@@ -47,13 +47,11 @@ _RETRY = Retry(
     multiplier=2.0,
     timeout=4.0,
 )
-# Rows of one group that BigQuery may reject, all of them, before we doubt the table instead.
-SUSPICIOUS_ROWS = 20
-# Time in which a group is split to find its bad row, or its stopped rows are sent again.
+# Time in which a group is split to find its bad row.
 _SPLIT_SECONDS = 10.0
 
 
-class Warehouse:
+class Inserter:
     """Inserts groups of rows into tables.
 
     Args:
@@ -73,65 +71,41 @@ class Warehouse:
         session.mount("https://", adapter)
         session.mount("http://", adapter)
 
-    def insert(self, table: str, rows: Sequence[Row]) -> list[Outcome]:
+    def insert(self, schema: TableSchema, rows: Sequence[Row]) -> list[Outcome]:
         """Insert rows; one outcome for each, in order. Never raises."""
-        outcomes: list[Outcome] = [PassingError("not tried in time")] * len(rows)
-        self._insert(table, rows, range(len(rows)), outcomes, time.monotonic() + _SPLIT_SECONDS)
-        if len(rows) >= SUSPICIOUS_ROWS and all(
-            isinstance(outcome, PoisonError) and outcome.reason == "row_rejected"
-            for outcome in outcomes
-        ):
-            # A whole group of checked rows is not bad by chance: the table has changed, or the
-            # project. Dead-lettering the stream for that would only hide it.
-            detail = str(outcomes[0])
-            logger.error(
-                "BigQuery rejects every row of a group of %d for %s: %s: compare the table with "
-                "sink/schema, no row is given up",
-                len(rows),
-                table,
-                detail,
-                extra={"reason": "all_rejected", "table": table},
-            )
-            return [PassingError(detail)] * len(rows)
-        return outcomes
+        return self._insert(schema, rows, time.monotonic() + _SPLIT_SECONDS)
 
-    def _insert(
-        self,
-        table: str,
-        rows: Sequence[Row],
-        indexes: Sequence[int],
-        outcomes: list[Outcome],
-        deadline: float,
-    ) -> None:
-        """Insert `rows[i] for i in indexes` and set their outcomes; splits where it has to."""
+    def _insert(self, schema: TableSchema, rows: Sequence[Row], deadline: float) -> list[Outcome]:
         try:
-            errors = self._request(table, [rows[index] for index in indexes])
+            refused = self._request(schema.table, rows)
         except GoogleAPICallError as error:
-            if error.code in {400, 413}:
-                self._split(table, rows, indexes, outcomes, deadline, error)
-                return
-            detail = _described(table, error)
-            _log_passing(table, len(indexes), detail)
-            for index in indexes:
-                outcomes[index] = PassingError(detail)
-            return
+            detail = _described(schema.table, error)
+            if error.code in {400, 413} and len(rows) == 1:
+                if error.code == 413:
+                    return [PoisonError("too_large", detail)]
+                return [PoisonError("row_rejected", detail, UNNAMED)]
+            if error.code in {400, 413} and time.monotonic() < deadline:
+                # One row spoils the request as a whole: halve it until that row is alone.
+                middle = len(rows) // 2
+                return [
+                    *self._insert(schema, rows[:middle], deadline),
+                    *self._insert(schema, rows[middle:], deadline),
+                ]
         except (RequestException, GoogleAuthError, OSError, ValueError) as error:
             # ValueError: an answer that is not JSON, as a proxy in trouble gives.
             detail = f"BigQuery cannot be reached: {type(error).__name__}: {error}"[:500]
-            _log_passing(table, len(indexes), detail)
-            for index in indexes:
-                outcomes[index] = PassingError(detail)
-            return
-        for index in indexes:
-            outcomes[index] = None
-        again = []
-        for entry in errors:
-            index = indexes[entry["index"]]
-            outcomes[index] = outcome = _row_outcome(entry["errors"])
-            if outcome is not None and str(outcome) == "stopped":
-                again.append(index)
-        if again and len(again) < len(indexes) and time.monotonic() < deadline:
-            self._insert(table, rows, again, outcomes, deadline)
+        else:
+            outcomes: list[Outcome] = [None] * len(rows)
+            for entry in refused:
+                outcomes[entry["index"]] = _outcome(schema, entry["errors"])
+            return outcomes
+        logger.warning(
+            "%d rows not written, Pub/Sub will send them again: %s",
+            len(rows),
+            detail,
+            extra={"reason": "bigquery", "table": schema.table},
+        )
+        return [PassingError(detail) for _ in rows]
 
     def _request(self, table: str, rows: Sequence[Row]) -> Sequence[dict[str, Any]]:
         """The row errors of one insert, tried again for a short time.
@@ -152,45 +126,21 @@ class Warehouse:
         except RetryError as error:
             raise error.cause from error
 
-    def _split(
-        self,
-        table: str,
-        rows: Sequence[Row],
-        indexes: Sequence[int],
-        outcomes: list[Outcome],
-        deadline: float,
-        error: GoogleAPICallError,
-    ) -> None:
-        """The request as a whole is refused: halve it, until the row that causes it is alone."""
-        if len(indexes) == 1:
-            reason = "too_large" if error.code == 413 else "row_rejected"
-            outcomes[indexes[0]] = PoisonError(reason, _described(table, error))
-            return
-        if time.monotonic() > deadline:
-            for index in indexes:
-                outcomes[index] = PassingError(_described(table, error))
-            return
-        middle = len(indexes) // 2
-        for half in (indexes[:middle], indexes[middle:]):
-            self._insert(table, rows, half, outcomes, deadline)
 
-
-def _row_outcome(errors: Sequence[dict[str, str]]) -> Outcome:
+def _outcome(schema: TableSchema, errors: Sequence[dict[str, str]]) -> Outcome:
     """What the errors of one row mean; an empty list of errors means it is written."""
-    invalid = [error for error in errors if error.get("reason") == "invalid"]
     if not errors:
         return None
-    if not invalid:
-        reason = errors[0].get("reason", "unknown")
-        return PassingError("stopped" if reason == "stopped" else f"row error {reason}")
-    detail = "; ".join(
-        f"{error.get('location', '')}: {error.get('message', '')}".strip(": ") for error in invalid
-    )[:1000]
-    if all("no such field" in error.get("message", "") for error in invalid):
+    invalid = [error for error in errors if error.get("reason") == "invalid"]
+    refused = [error for error in invalid if "no such field" not in error.get("message", "")]
+    if refused:
+        return schema.refusal(refused)
+    if invalid:
         # Our rows have only columns of the schema file: the table is behind, or BigQuery's
         # streaming back end has not seen the new column yet (it takes some minutes).
-        return PassingError(f"the table lacks a column: {detail}")
-    return PoisonError("row_rejected", detail)
+        lacks = ", ".join(error.get("location") or error["message"] for error in invalid)
+        return PassingError(f"the table lacks a column: {lacks}"[:1000])
+    return PassingError(f"row error {errors[0].get('reason', 'unknown')}")
 
 
 def _described(table: str, error: GoogleAPICallError) -> str:
@@ -200,12 +150,3 @@ def _described(table: str, error: GoogleAPICallError) -> str:
     if error.code == 403:
         return message + " (quota, or the sink's service account lacks roles/bigquery.dataEditor)"
     return message
-
-
-def _log_passing(table: str, rows: int, detail: str) -> None:
-    logger.warning(
-        "%d rows not written, Pub/Sub will send them again: %s",
-        rows,
-        detail,
-        extra={"reason": "bigquery", "table": table},
-    )
