@@ -21,6 +21,7 @@ from infra.compliance import Compliance, ComplianceArgs
 from infra.dashboard import Dashboard, DashboardArgs
 from infra.image import Image, ImageArgs
 from infra.outputs import outputs
+from infra.preflight import Preflight
 from infra.producer import Producer, ProducerArgs
 from infra.settings import Settings
 from infra.sink import Sink, SinkArgs
@@ -29,7 +30,8 @@ from infra.warehouse import Warehouse, WarehouseArgs
 from infra.x_token import Token, TokenArgs
 
 settings = Settings.load()
-apis = Apis("apis")
+preflight = Preflight("preflight", settings)
+apis = Apis("apis", preflight)
 
 # Where posts go ...
 topic = Topic("topic", TopicArgs(settings, apis))
@@ -38,7 +40,7 @@ build = Build("build", BuildArgs(settings, apis))
 sink = Sink("sink", SinkArgs(settings, apis, build, topic, warehouse))
 
 # ... and where they come from.
-cluster = Cluster("cluster", ClusterArgs(settings, apis))
+cluster = Cluster("cluster", ClusterArgs(settings, apis, preflight.cluster))
 token = Token("token", TokenArgs(settings, apis, cluster))
 image = Image("image", ImageArgs(settings, apis, cluster))
 producer = Producer("producer", ProducerArgs(settings, apis, topic, sink, cluster, token, image))
@@ -55,5 +57,5 @@ if settings.dashboard:
     dashboard = Dashboard("dashboard", DashboardArgs(settings, apis, warehouse, image))
     pulumi.export("dashboardCommand", dashboard.open_command)
 
-for name, value in outputs(settings, topic, sink, cluster, image).items():
+for name, value in outputs(settings, topic, warehouse, sink, cluster, image).items():
     pulumi.export(name, value)

@@ -11,6 +11,7 @@ import pulumi
 from pulumi_gcp import projects
 
 from infra import waiting
+from infra.preflight import Preflight
 
 _APIS = (
     "artifactregistry",
@@ -42,7 +43,9 @@ class Apis(pulumi.ComponentResource):
     pubsub_agent: pulumi.Output[str]
     """IAM member of the account under which Pub/Sub moves dead letters."""
 
-    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+    def __init__(
+        self, name: str, preflight: Preflight, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
         super().__init__("tweets:index:Apis", name, None, opts)
         self._not_yet = waiting.Patience(f"{name}-not-yet").hook
         self._apis: list[pulumi.Resource] = [
@@ -50,7 +53,7 @@ class Apis(pulumi.ComponentResource):
                 f"{name}-{api}",
                 service=f"{api}.googleapis.com",
                 disable_on_destroy=False,
-                opts=pulumi.ResourceOptions(parent=self),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=preflight.passed),
             )
             for api in _APIS
         ]
@@ -74,6 +77,7 @@ class Apis(pulumi.ComponentResource):
         provider: pulumi.ProviderResource | None = None,
         depends_on: list[pulumi.Resource] | None = None,
         after_create: pulumi.ResourceHook | None = None,
+        delete_before_replace: bool = False,
         replace_when_failed: bool = False,
     ) -> pulumi.ResourceOptions:
         """Options of a resource that must wait for its API, its account or its grant.
@@ -84,8 +88,10 @@ class Apis(pulumi.ComponentResource):
             provider: of Kubernetes; without it, Google's.
             depends_on: what else it waits for.
             after_create: what to wait for once it is made.
+            delete_before_replace: its name is fixed, so a replaced one has to make room.
             replace_when_failed: make it anew where its last operation failed. Such a resource is
                 in the state with its new inputs, so the next run would find nothing to change.
+                Its name is fixed too.
         """
         return pulumi.ResourceOptions(
             parent=parent,
@@ -97,8 +103,7 @@ class Apis(pulumi.ComponentResource):
                 after_create=[after_create] if after_create else None,
             ),
             replace_on_changes=["#initerror"] if replace_when_failed else None,
-            # Its name is fixed, so the failed one has to make room.
-            delete_before_replace=replace_when_failed or None,
+            delete_before_replace=delete_before_replace or replace_when_failed,
         )
 
 

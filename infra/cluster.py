@@ -14,15 +14,17 @@ from pulumi_gcp import container, projects, serviceaccount
 
 from infra import waiting
 from infra.apis import Apis
+from infra.lookup import FoundCluster
 from infra.settings import Settings
 
 
 @dataclass(frozen=True)
 class ClusterArgs:
-    """`settings.cluster` is the name of a cluster in the region, or empty to have one made."""
+    """`found` is the cluster that `settings.cluster` names; without a name, one is made."""
 
     settings: Settings
     apis: Apis
+    found: pulumi.Output[FoundCluster | None]
 
 
 class Cluster(pulumi.ComponentResource):
@@ -43,16 +45,9 @@ class Cluster(pulumi.ComponentResource):
         self.nodes = None
         settings = args.settings
         if settings.cluster:
-            found = container.get_cluster_output(
-                name=settings.cluster,
-                location=settings.region,
-                opts=pulumi.InvokeOutputOptions(parent=self),
-            )
-            self.cluster_name = found.name
-            identity: pulumi.Output[str] = found.id
-            endpoint = found.control_plane_endpoints_configs.apply(
-                lambda configs: configs[0].dns_endpoint_configs[0].endpoint
-            )
+            self.cluster_name = pulumi.Output.from_input(settings.cluster)
+            identity: pulumi.Output[str] = args.found.apply(lambda found: found.id if found else "")
+            endpoint = args.found.apply(lambda found: found.endpoint if found else "")
         else:
             cluster = self._autopilot(name, args)
             self.cluster_name = cluster.name
@@ -72,7 +67,7 @@ class Cluster(pulumi.ComponentResource):
             cluster_identifier=identity,
             # A cluster that is gone must not block `pulumi destroy` of what was in it.
             delete_unreachable=True,
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=args.apis.after_apis(self),
         )
         self.namespace = kubernetes.core.v1.Namespace(
             name,

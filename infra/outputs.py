@@ -1,17 +1,26 @@
 """What a person needs after `pulumi up`: names, the query to run, the commands to operate it."""
 
+import json
+
 import pulumi
 
+from infra import standing
 from infra.cluster import Cluster
 from infra.image import Image
 from infra.looker import looker_studio_url
 from infra.settings import Settings
 from infra.sink import Sink
 from infra.topic import Topic
+from infra.warehouse import Warehouse
 
 
 def outputs(
-    settings: Settings, topic: Topic, sink: Sink, cluster: Cluster, image: Image
+    settings: Settings,
+    topic: Topic,
+    warehouse: Warehouse,
+    sink: Sink,
+    cluster: Cluster,
+    image: Image,
 ) -> dict[str, pulumi.Input[str]]:
     """Outputs of the stack by name; `pulumi stack output <name>` prints one."""
     project, region, namespace = settings.project, settings.region, settings.prefix
@@ -36,6 +45,8 @@ def outputs(
         "query": query,
         "queryCommand": f"bq query --project_id={project} --use_legacy_sql=false '{query}'",
         "credentialsCommand": pulumi.Output.concat(
+            # With this property set, gcloud refuses the DNS endpoint; both logins work without it.
+            "CLOUDSDK_CONTAINER_USE_APPLICATION_DEFAULT_CREDENTIALS=false "
             "gcloud container clusters get-credentials ",
             cluster.cluster_name,
             f" --dns-endpoint --region={region} --project={project}",
@@ -52,4 +63,8 @@ def outputs(
             " --subscription ",
             topic.dead_letter_reader.id,
         ),
+        # What the next run compares itself with; a run that fails leaves the one before.
+        "standing": pulumi.Output.all(
+            warehouse.dataset.id, warehouse.tweets.id, warehouse.stream_events.id
+        ).apply(lambda _: json.dumps(standing.describe(settings), sort_keys=True)),
     }

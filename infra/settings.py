@@ -26,7 +26,13 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 NAMESPACE = "tweets"
-PROVIDER_KEYS = ("project", "region")
+# Keys of Pulumi's providers that the program reads too, by the setting that holds them.
+PROVIDER_KEYS = {
+    "project": "gcp:project",
+    "region": "gcp:region",
+    "buildDaemon": "docker-build:host",
+}
+_IMAGE = r"^$|^[^\s/@]+(/[^\s/@]+)+(:[\w.-]+|@sha256:[0-9a-f]{64})$"
 
 
 def _pattern(regex: str) -> StringConstraints:
@@ -41,8 +47,10 @@ _RULES = {
     "gcp:region": "a region such as us-central1, not a zone",
     "tweets:xBearerToken": "an X bearer token alone: no spaces, no quotes, no 'Bearer' before it",
     "tweets:dataset": "letters, digits and _ (BigQuery's rule)",
-    "tweets:bigqueryLocation": "a BigQuery location such as US, EU or us-central1",
+    "tweets:discardDataset": "a dataset's full name, project.dataset",
+    "tweets:bigqueryLocation": "US, EU or a region such as us-central1",
     "tweets:image": "a reference with a tag or digest, host/path/name@sha256:...",
+    "tweets:dashboardImage": "a reference with a tag or digest, host/path/name@sha256:...",
     "tweets:cluster": "the name of a GKE cluster in gcp:region, without its path",
     "tweets:sinkMemory": "a Kubernetes quantity such as 512Mi or 1Gi",
     "tweets:alertEmail": "one e-mail address",
@@ -70,19 +78,19 @@ class Settings(BaseModel):
     stack: Annotated[str, _pattern(r"^[a-z]([a-z0-9-]{0,14}[a-z0-9])?$")]
     project: Annotated[str, _pattern(r"^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$")]
     region: Annotated[str, _pattern(r"^[a-z]+-[a-z]+[0-9]+$")]
+    build_daemon: str = ""
 
     rules: Annotated[tuple[ConfiguredRule, ...], Field(min_length=1, max_length=1000)]
     x_bearer_token: SecretStr
     dataset: Annotated[str, _pattern(r"^[A-Za-z0-9_]{0,1024}$")] = ""
-    bigquery_location: Annotated[str, _pattern(r"^[A-Za-z][A-Za-z0-9-]+$")] = "US"
+    discard_dataset: Annotated[str, _pattern(r"^$|^[^\s.][^\s]*\.[A-Za-z0-9_]+$")] = ""
+    bigquery_location: Annotated[str, _pattern(r"^(US|EU|[a-z]+-[a-z]+[0-9]+)$")] = "US"
     table_expiration_days: Annotated[int, Field(ge=0, le=36_500)] = 0
     max_delivery_attempts: Annotated[int, Field(ge=5, le=100)] = 100
     post_budget: Annotated[int, Field(ge=0)] = 10_000
     backfill_minutes: Annotated[int, Field(ge=0, le=5)] = 0
     protect: bool = True
-    image: Annotated[str, _pattern(r"^$|^[^\s/@]+(/[^\s/@]+)+(:[\w.-]+|@sha256:[0-9a-f]{64})$")] = (
-        ""
-    )
+    image: Annotated[str, _pattern(_IMAGE)] = ""
     owns_registry: bool = True
     cluster: Annotated[str, _pattern(r"^$|^[a-z][a-z0-9-]{0,39}$")] = ""
     sink_concurrency: Annotated[int, Field(ge=1, le=1000)] = 500
@@ -91,6 +99,7 @@ class Settings(BaseModel):
     alert_email: Annotated[str, _pattern(r"^$|^[^@\s]+@[^@\s]+\.[^@\s]+$")] = ""
     quiet_minutes: Annotated[int, Field(ge=5, le=1410)] = 30
     dashboard: bool = False
+    dashboard_image: Annotated[str, _pattern(_IMAGE)] = ""
     compliance_schedule: Annotated[str, _pattern(r"^$|^(\S+ ){4}\S+$")] = ""
 
     @field_validator("x_bearer_token")
@@ -148,7 +157,7 @@ class Settings(BaseModel):
         aliases = {str(field.alias) for field in cls.model_fields.values()}
         aliases -= {"stack", *PROVIDER_KEYS}
         given = {"stack": pulumi.get_stack()}
-        given |= {key: value for key in PROVIDER_KEYS if (value := get_config(f"gcp:{key}"))}
+        given |= {key: value for key, full in PROVIDER_KEYS.items() if (value := get_config(full))}
         for key in aliases:
             if (value := get_config(f"{NAMESPACE}:{key}")) is not None:
                 given[key] = _decoded(value) if key == "rules" else value
@@ -189,7 +198,7 @@ def _unknown_keys(known: set[str]) -> list[str]:
 def _problem(error: Mapping[str, Any]) -> str:
     """One line: key, value, rule, fix."""
     first, *rest = error["loc"]
-    key = first if first == "stack" else f"{'gcp' if first in PROVIDER_KEYS else NAMESPACE}:{first}"
+    key = first if first == "stack" else PROVIDER_KEYS.get(first, f"{NAMESPACE}:{first}")
     path = key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
     said = error["msg"].removeprefix("Value error, ").replace("Input should", "must")
     rule = _RULES.get(key, said) if error["type"] == "string_pattern_mismatch" else said

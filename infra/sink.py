@@ -75,7 +75,9 @@ class Sink(pulumi.ComponentResource):
             },
             labels=settings.labels,
             opts=args.apis.after_apis(
-                self, depends_on=[args.build, *grants], replace_when_failed=True
+                self,
+                depends_on=[args.build, *grants],
+                replace_when_failed=True,
             ),
         )
         self.subscription = self._push()

@@ -4,6 +4,7 @@ Columns come from services/sink_function/sink/schema/*.json, which the sink chec
 against, so table and sink cannot drift. Who may write is granted where the writer is declared.
 """
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -16,10 +17,9 @@ from pulumi_gcp import bigquery
 
 from infra.apis import Apis
 from infra.settings import Settings
+from infra.tables import TABLES, columns
 
-_ROOT = Path(__file__).resolve().parents[1]
-VIEWS = _ROOT / "infra" / "views"
-SCHEMAS = _ROOT / "services" / "sink_function" / "sink" / "schema"
+VIEWS = Path(__file__).resolve().parent / "views"
 
 _DAY_MS = 24 * 60 * 60 * 1000
 
@@ -33,11 +33,7 @@ class WarehouseArgs:
 
 
 class Warehouse(pulumi.ComponentResource):
-    """Tables `tweets` and `stream_events`, append only, and the views that people read.
-
-    `tweets` is clustered by lang and author_id: charts filter and group by language within a
-    day, and the compliance purge deletes by author. `stream_events` is small and read by kind.
-    """
+    """Tables `tweets` and `stream_events`, append only, and the views that people read."""
 
     dataset: bigquery.Dataset
     tweets: bigquery.Table
@@ -56,42 +52,33 @@ class Warehouse(pulumi.ComponentResource):
             location=settings.bigquery_location,
             labels=settings.labels,
             delete_contents_on_destroy=not settings.protect,
-            opts=args.apis.after_apis(self, protect=settings.protect),
+            # Its id is fixed, so another location (infra/standing.py) must first make room.
+            opts=args.apis.after_apis(self, protect=settings.protect, delete_before_replace=True),
         )
-        self.tweets = self._table(
-            "tweets",
-            "Posts as they arrive, one row a delivery: read tweets_latest instead.",
-            partitioned_by="created_at",
-            clustered_by=["lang", "author_id"],
-        )
-        self.stream_events = self._table(
-            "stream_events",
-            "What happened to the stream: connects, gaps, control messages, budget, dead letters.",
-            partitioned_by="at",
-            clustered_by=["kind"],
-        )
+        self.tweets = self._table("tweets")
+        self.stream_events = self._table("stream_events")
         self.views = {}
         for view, needs in _in_order(_definitions()):
             self.views[view] = self._view(view, needs)
         self.register_outputs({"dataset": self.dataset.dataset_id})
 
-    def _table(
-        self, table: str, description: str, partitioned_by: str, clustered_by: list[str]
-    ) -> bigquery.Table:
+    def _table(self, table: str) -> bigquery.Table:
+        declared = TABLES[table]
         return bigquery.Table(
             table,
             dataset_id=self.dataset.dataset_id,
             table_id=table,
-            description=description,
-            schema=_schema(table),
+            description=declared.description,
+            # One canonical form: re-indenting the file changes nothing.
+            schema=json.dumps(columns(table)),
             time_partitioning={
                 "type": "DAY",
-                "field": partitioned_by,
+                "field": declared.partitioned_by,
                 # 0 is stated too: left out, the table would keep its last value and BigQuery would
                 # go on deleting posts.
                 "expiration_ms": self._settings.table_expiration_days * _DAY_MS,
             },
-            clusterings=clustered_by,
+            clusterings=list(declared.clustered_by),
             labels=self._settings.labels,
             deletion_protection=self._settings.protect,
             opts=pulumi.ResourceOptions(parent=self, protect=self._settings.protect),
@@ -106,22 +93,28 @@ class Warehouse(pulumi.ComponentResource):
             table_id=view,
             description=_description(text),
             view={
-                "query": Template(text).substitute(
-                    dataset=f"{self._settings.project}.{self._settings.dataset_id}"
-                ),
+                "query": _query(text, f"{self._settings.project}.{self._settings.dataset_id}"),
                 "use_legacy_sql": False,
             },
             labels=self._settings.labels,
-            # A view holds no data and is replaced when a column changes.
+            # A view holds no data. Changed SQL is an update in place.
             deletion_protection=False,
             # BigQuery refuses a view over a table that does not exist yet.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[tables[need] for need in needs]),
         )
 
 
-def _schema(table: str) -> str:
-    """The schema file in one canonical form: re-indenting the file changes nothing."""
-    return json.dumps(json.loads((SCHEMAS / f"{table}.json").read_text("utf-8")))
+def _query(text: str, dataset: str) -> str:
+    """The SQL of a view's file.
+
+    BigQuery keeps a view's columns as they were when its SQL was last set, so a `SELECT *` says
+    which columns it means: another column then changes the SQL, and charts see it.
+    """
+    query = Template(text).substitute(dataset=dataset)
+    if not re.search(r"SELECT\s+\*", query):
+        return query
+    known = json.dumps([columns(table) for table in sorted(TABLES)])
+    return f"{query.rstrip()}\n-- columns: {hashlib.sha256(known.encode()).hexdigest()[:16]}\n"
 
 
 def _definitions() -> dict[str, list[str]]:
@@ -134,7 +127,7 @@ def _definitions() -> dict[str, list[str]]:
 
 def _in_order(definitions: dict[str, list[str]]) -> list[tuple[str, list[str]]]:
     """Views after the views they read; a name that nothing defines stops the program."""
-    known = {*definitions, "tweets", "stream_events"}
+    known = {*definitions, *TABLES}
     for view, needs in definitions.items():
         for need in sorted(set(needs) - known):
             raise pulumi.RunError(

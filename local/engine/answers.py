@@ -10,10 +10,36 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import grpc
+
 PROJECT_NUMBER = "123456789012"
 
 # Types that a provider names itself (logical name and a random suffix) when no name is given.
 _AUTO_NAMED = {"gcp:storage/bucket:Bucket", "gcp:container/cluster:Cluster"}
+
+
+_REGIONS = ("us-central1", "us-east1", "europe-west1", "europe-west4")
+# A project in which this stack is the first.
+_NOTHING = {
+    "gcp:bigquery/getDataset:getDataset": "Dataset",
+    "gcp:artifactregistry/getRepository:getRepository": "Repository",
+}
+
+
+class NoAnswer(grpc.RpcError):  # type: ignore[misc]
+    """A data source without an answer, as the engine hands over the provider's words."""
+
+    def __init__(self, token: str, words: str) -> None:
+        super().__init__()
+        self._words = f"invocation of {token} returned an error: 1 error occurred:\n\t* {words}\n\n"
+
+    def code(self) -> grpc.StatusCode:
+        """What every error of a provider is."""
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        """The provider's words, in several lines."""
+        return self._words
 
 
 def auto_name(type_: str, name: str, inputs: Mapping[str, Any], suffix: str) -> dict[str, Any]:
@@ -45,16 +71,27 @@ def invoke(token: str, args: Mapping[str, Any], config: Mapping[str, str]) -> di
 
     Raises:
         LookupError: the program asks for a data source that this module does not know.
+        NoAnswer: Google has no such thing.
     """
     project, region = config.get("gcp:project", ""), config.get("gcp:region", "")
+    if token in _NOTHING:
+        raise NoAnswer(token, f"googleapi: Error 404: Not found: {_NOTHING[token]}, notFound")
+    if token == "gcp:compute/getRegions:getRegions":  # noqa: S105
+        return {"project": project, "names": [*_REGIONS]}
     if token == "gcp:container/getCluster:getCluster":  # noqa: S105
         name = args["name"]
         return {
             "id": f"projects/{project}/locations/{region}/clusters/{name}",
             "name": name,
             "controlPlaneEndpointsConfigs": [
-                {"dnsEndpointConfigs": [{"endpoint": _dns_endpoint(region)}]}
+                {
+                    "dnsEndpointConfigs": [
+                        {"endpoint": _dns_endpoint(region), "allowExternalTraffic": True}
+                    ]
+                }
             ],
+            "workloadIdentityConfigs": [{"workloadPool": f"{project}.svc.id.goog"}],
+            "secretManagerConfigs": [{"enabled": True}],
         }
     raise LookupError(f"local/engine/answers.py has no answer for {token}; add one")
 

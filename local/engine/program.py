@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from json import dumps
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import yaml
@@ -50,6 +51,8 @@ def evaluate(
     *,
     preview: bool = False,
     secrets: Iterable[str] = (),
+    standing: Mapping[str, object] | None = None,
+    answers: Mapping[str, Mapping[str, Any] | str] | None = None,
 ) -> Program:
     """Run infra/ for a stack.
 
@@ -58,6 +61,8 @@ def evaluate(
         config: keys with or without `tweets:`; values as in YAML.
         preview: leave what only the cloud knows unknown, as before the first `pulumi up`.
         secrets: further keys that are encrypted; those that Pulumi.yaml declares secret always are.
+        standing: outputs of the stack's last update; without it, this is its first.
+        answers: what Google's data sources answer in place of the usual (recorder.py).
 
     Defaults in Pulumi.yaml apply, as the CLI does it.
 
@@ -65,10 +70,12 @@ def evaluate(
         ProgramError: the program refused its configuration or failed.
     """
     defaults, declared_secrets = _project_config()
-    full = {**defaults, **{_full(key): value for key, value in config.items()}}
+    # Nothing is built here, so no Docker needs to answer.
+    given = {"docker-build:host": "unix:///nowhere", **config}
+    full = {**defaults, **{_full(key): value for key, value in given.items()}}
     text = {key: value if isinstance(value, str) else dumps(value) for key, value in full.items()}
     hidden = {_full(key) for key in secrets} | declared_secrets
-    monitor = Recorder(text, preview=preview)
+    monitor = Recorder(text, preview=preview, standing=standing or {}, answers=answers or {})
     # A thread has its own context and loop, so runs do not see each other or a test's loop.
     with _lean(), ThreadPoolExecutor(1, thread_name_prefix="pulumi") as thread:
         thread.submit(_run, stack, text, sorted(hidden), preview, monitor).result()

@@ -15,7 +15,7 @@ from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime.proto import resource_pb2
 
-from local.engine.answers import auto_name, computed_outputs, invoke
+from local.engine.answers import NoAnswer, auto_name, computed_outputs, invoke
 
 _PROGRAM = Path(__file__).resolve().parents[2] / "infra"
 
@@ -106,16 +106,28 @@ class Recorder(mocks.MockMonitor):
     Args:
         config: the stack's configuration as text; `gcp:project` and `gcp:region` go into answers.
         preview: leave what only the cloud knows unknown.
+        standing: outputs of the stack's last update.
+        answers: what data sources answer in place of the usual, by module and name, such as
+            "container/getCluster"; a text is a refusal in these words.
 
     Attributes:
         program: what was declared so far.
     """
 
-    def __init__(self, config: Mapping[str, str], *, preview: bool) -> None:
+    def __init__(
+        self,
+        config: Mapping[str, str],
+        *,
+        preview: bool,
+        standing: Mapping[str, Any],
+        answers: Mapping[str, Mapping[str, Any] | str],
+    ) -> None:
         super().__init__(_NoMocks())
         self.program = Program()
         self._config = config
         self._preview = preview
+        self._standing = dict(standing)
+        self._answers = answers
         self._lock = threading.Lock()
         self._root = ""
 
@@ -160,6 +172,16 @@ class Recorder(mocks.MockMonitor):
             )
         return resource_pb2.RegisterResourceResponse(urn=urn, id=id_, object=state)
 
+    def ReadResource(  # noqa: N802
+        self, request: resource_pb2.ReadResourceRequest
+    ) -> resource_pb2.ReadResourceResponse:
+        """Answer a reference to a stack with the outputs of its last update."""
+        urn = self.make_urn(request.parent, request.type, request.name)
+        read, _ = _plain_properties(request.properties)
+        state = struct_pb2.Struct()
+        state.update({**read, "outputs": self._standing, "secretOutputNames": []})
+        return resource_pb2.ReadResourceResponse(urn=urn, properties=state)
+
     def RegisterResourceOutputs(  # noqa: N802
         self, request: resource_pb2.RegisterResourceOutputsRequest
     ) -> empty_pb2.Empty:
@@ -175,8 +197,11 @@ class Recorder(mocks.MockMonitor):
     ) -> resource_pb2.ResourceInvokeResponse:
         """Answer a data source."""
         args, _ = _plain_properties(request.args)
+        given = self._answers.get(request.tok.split(":")[1])
+        if isinstance(given, str):
+            raise NoAnswer(request.tok, given)
         answer = struct_pb2.Struct()
-        answer.update(invoke(request.tok, args, self._config))
+        answer.update(given if given is not None else invoke(request.tok, args, self._config))
         return resource_pb2.ResourceInvokeResponse(**{"return": answer})
 
 

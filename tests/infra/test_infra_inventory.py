@@ -88,6 +88,7 @@ COMPONENTS = {
     "Cluster",
     "Token",
     "Image",
+    "Preflight",
     "Producer",
     "Apis",
     "Sink",

@@ -17,6 +17,9 @@ WRONG = [
     ("protect", "maybe", "tweets:protect = 'maybe'", "valid boolean"),
     ("dataset", "tweet-data", "'tweet-data'", "BigQuery's rule"),
     ("bigqueryLocation", "U S", "'U S'", "EU"),
+    ("bigqueryLocation", "Mars", "'Mars'", "US, EU or a region"),
+    ("discardDataset", "tweet_data", "'tweet_data'", "project.dataset"),
+    ("dashboardImage", "gcr.io/p/page", "'gcr.io/p/page'", "tag or digest"),
     ("image", "gcr.io/p/tweets", "'gcr.io/p/tweets'", "tag or digest"),
     ("cluster", "projects/p/clusters/c", "projects/p", "without its path"),
     ("sinkMemory", "512", "'512'", "512Mi"),
@@ -101,8 +104,8 @@ def test_pulumi_yaml_declares_every_key_as_settings_read_it() -> None:
     types = {"int": "integer", "bool": "boolean", "str": "string"}
     fields = {
         str(field.alias): field
-        for name, field in Settings.model_fields.items()
-        if name not in ("stack", *PROVIDER_KEYS)
+        for field in Settings.model_fields.values()
+        if field.alias not in ("stack", *PROVIDER_KEYS)
     }
     assert set(declared) == set(fields)
     for key, field in fields.items():

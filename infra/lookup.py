@@ -1,0 +1,130 @@
+"""Questions to the world outside, each with an answer or one line that says what to do.
+
+Google is asked through the provider, as its data sources do. They are called by token, because
+importing pulumi_gcp.compute for one question takes a second and 60 MB.
+"""
+
+import asyncio
+import os
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from infra.settings import Settings
+
+DOCKER_SOCKET = Path("/var/run/docker.sock")
+_DOCKER_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class FoundCluster:
+    """An existing cluster: its full `id` (projects/P/locations/L/clusters/C) and DNS endpoint."""
+
+    id: str
+    endpoint: str
+
+
+async def ask(function: str, **args: str) -> dict[str, Any]:
+    """The answer of a data source of Google's provider, in the provider's camelCase.
+
+    Args:
+        function: module and name, such as "container/getCluster".
+        args: arguments in camelCase.
+
+    Raises:
+        Exception: Google refused; Pulumi has no narrower class for it.
+    """
+    token = f"gcp:{function}:{function.partition('/')[2]}"
+    # The version of the resources, or the engine would configure a second provider for questions.
+    options = pulumi.InvokeOptions(version=version("pulumi-gcp"))
+    return dict(await pulumi.runtime.invoke_async(token, args, options))
+
+
+async def ask_if(function: str, **args: str) -> dict[str, Any]:
+    """As `ask`; empty where there is no such thing or where it cannot be told.
+
+    In a new project the API may be off, and a person may lack the right to look: neither is a
+    reason to stop, since Google says so itself when the resource is made.
+    """
+    try:
+        return await ask(function, **args)
+    except Exception as error:  # noqa: BLE001 - as `ask` says, nothing narrower is raised
+        pulumi.log.debug(f"{function}: {error}")
+        return {}
+
+
+async def cluster(settings: Settings) -> FoundCluster:
+    """The cluster that the configuration names.
+
+    Raises:
+        pulumi.RunError: it is not there, or lacks what the program needs of it.
+    """
+    name, region = settings.cluster, settings.region
+    wrong = f"tweets:cluster = {name!r}: "
+    fix = "name another: pulumi config set tweets:cluster <name>"
+    try:
+        found = await ask("container/getCluster", name=name, location=region)
+    except Exception as error:  # noqa: BLE001 - as `ask` says, nothing narrower is raised
+        raise pulumi.RunError(
+            f"{wrong}Google answers {_reason(error)!r}; it must be in {settings.project} and "
+            f"{region} (gcloud container clusters list --project={settings.project}); {fix}"
+        ) from None
+    endpoints = _only(_only(found.get("controlPlaneEndpointsConfigs")).get("dnsEndpointConfigs"))
+    if not endpoints.get("endpoint") or not endpoints.get("allowExternalTraffic"):
+        raise pulumi.RunError(
+            f"{wrong}it takes no outside traffic at a DNS endpoint; open it: gcloud container "
+            f"clusters update {name} --region={region} --enable-dns-access"
+        )
+    if not _only(found.get("workloadIdentityConfigs")).get("workloadPool"):
+        raise pulumi.RunError(
+            f"{wrong}it has no Workload Identity, by which pods sign in; add it: gcloud container "
+            f"clusters update {name} --region={region} "
+            f"--workload-pool={settings.project}.svc.id.goog"
+        )
+    if not _only(found.get("secretManagerConfigs")).get("enabled"):
+        raise pulumi.RunError(
+            f"{wrong}it has no Secret Manager add-on, which brings X's token; add it: gcloud "
+            f"container clusters update {name} --region={region} --enable-secret-manager "
+            "--enable-secret-manager-rotation"
+        )
+    return FoundCluster(str(found["id"]), str(endpoints["endpoint"]))
+
+
+async def docker() -> str:
+    """What keeps an image from being built here; empty where nothing does."""
+    command = shutil.which("docker")
+    if command is None:
+        if os.environ.get("DOCKER_HOST") or DOCKER_SOCKET.exists():
+            return ""
+        return "there is no docker command and no DOCKER_HOST"
+    asked = await asyncio.create_subprocess_exec(
+        *(command, "version", "--format", "{{.Server.Version}}"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        _, words = await asyncio.wait_for(asked.communicate(), _DOCKER_SECONDS)
+    except TimeoutError:
+        asked.kill()
+        await asked.wait()
+        return f"Docker did not answer for {_DOCKER_SECONDS} s"
+    if asked.returncode == 0:
+        return ""
+    return f"Docker does not answer ({_reason(words.decode(errors='replace'))})"
+
+
+def _only(found: Any) -> dict[str, Any]:
+    """The first of a list of blocks, as the provider gives them; empty where there is none."""
+    return found[0] if isinstance(found, list) and found else {}
+
+
+def _reason(said: object) -> str:
+    """The one line of an error that says why: Google's own, else the last."""
+    lines = [line.strip(" \t*") for line in str(said).splitlines() if line.strip()]
+    google = [line for line in lines if "googleapi: " in line]
+    return (google or lines or ["no reason"])[-1][:300]
