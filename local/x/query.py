@@ -213,9 +213,10 @@ class _Parser:
                 raise QueryError(f"invalid character or length in '{raw}'", start)
             return Node(raw[0], raw[1:], negated, position=start)
         if raw.upper() in ("AND", "OR"):
-            raise QueryError(
-                f"Ambiguous use of {raw} as a keyword. Use a space to logically join two clauses "
-                f'with AND, OR for either, or "{raw}" in quotes for the word',
+            joins = "a space" if raw.upper() == "AND" else "OR"
+            raise QueryError(  # X's words: github.com/felixdorn/twitter-stream-api, #10 and #12
+                f"Ambiguous use of {raw} as a keyword. Use {joins} to logically join two clauses, "
+                f'or "{raw}" to find occurrences of {raw} in text',
                 start,
             )
         return Node("word", raw, negated, position=start)

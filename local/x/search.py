@@ -1,23 +1,43 @@
-"""GET /2/tweets/search/recent over the posts that the stand-in made (at most 7 days back)."""
+"""Search and counts over the posts that the stand-in made, of seven days or all of them.
+
+GET /2/tweets/search/recent and /all, /2/tweets/counts/recent and /all. Of pay per use: recent takes
+queries of 512 characters and 100 posts a page; all takes 1,024, 500 a page, one request a second
+(the setting `archive_wait`). Reposts are left out, as X does since 2026-05-04; the stream has them.
+"""
 
 import time
-from collections.abc import Mapping
-from datetime import datetime
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 from local.x.ledger import Usage
-from local.x.problems import answer, invalid_request
+from local.x.problems import answer, invalid_request, rate_headers, too_many_requests
 from local.x.projection import FieldError, Projection
 from local.x.query import Node, QueryError, parse
 from local.x.settings import Settings
-from local.x.snowflake import first_at
+from local.x.snowflake import first_at, made_at
 from local.x.stream import Stream
-from local.x.timeline import KEPT_DAYS, Post, Timeline
+from local.x.timeline import Post, Timeline
 
-MAX_QUERY = 4096
+GRANULARITIES = {"minute": 60, "hour": 3600, "day": 86400}
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Limits of an endpoint: days back, the query's characters, posts a page."""
+
+    days: float
+    query: int
+    page: int
+
+
+RECENT = Reach(7, 512, 100)
+ALL = Reach(36_500, 1024, 500)
 
 
 class ParameterError(ValueError):
@@ -30,7 +50,7 @@ class ParameterError(ValueError):
 
 
 class Search:
-    """Serves recent search; every post returned is charged, as X charges."""
+    """Serves search and counts; every post that search returns is charged, as X charges."""
 
     def __init__(
         self, settings: Settings, timeline: Timeline, usage: Usage, stream: Stream
@@ -39,24 +59,76 @@ class Search:
         self._timeline = timeline
         self._usage = usage
         self._stream = stream
+        self._archive_asked = 0.0
 
-    async def get(self, request: web.Request) -> web.Response:
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes of search and counts."""
+        return [
+            web.get("/2/tweets/search/recent", self.recent),
+            web.get("/2/tweets/search/all", self.all),
+            web.get("/2/tweets/counts/recent", self.count_recent),
+            web.get("/2/tweets/counts/all", self.count_all),
+        ]
+
+    async def recent(self, request: web.Request) -> web.Response:
         """Return a page, newest first: data, includes and meta with next_token."""
+        return self._page(request.query, RECENT)
+
+    async def all(self, request: web.Request) -> web.Response:
+        """Return a page as `recent` does, from the whole archive."""
+        return self._too_soon() or self._page(request.query, ALL)
+
+    async def count_recent(self, request: web.Request) -> web.Response:
+        """Return how many posts a search would find, for each minute, hour (default) or day."""
+        return self._counts(request.query, RECENT)
+
+    async def count_all(self, request: web.Request) -> web.Response:
+        """Return counts as `count_recent` does, from the whole archive."""
+        return self._too_soon() or self._counts(request.query, ALL)
+
+    def _too_soon(self) -> web.Response | None:
+        now, since = time.time(), self._archive_asked
+        if now - since < self._settings.archive_wait:
+            return too_many_requests(rate_headers(1, 0, since + self._settings.archive_wait))
+        self._archive_asked = now
+        return None
+
+    def _page(self, query: Mapping[str, str], reach: Reach) -> web.Response:
         self._stream.catch_up()
         try:
-            projection = Projection.of(request.query, self._settings.naming)
-            node, first, end, size = _read(request.query)
+            projection = Projection.of(query, self._settings.naming)
+            node, first, end, size = _read(query, reach)
         except (FieldError, ParameterError) as error:
             return invalid_request(str(error), error.parameter, error.value)
         page: list[Post] = []
         more = False
-        for post in reversed(self._timeline.between(first, end)):
-            if node.matches(post.template.subject(post.tail)):
-                if len(page) == size:
-                    more = True
-                    break
-                page.append(post)
+        for post in self._found(node, first, end):
+            if len(page) == size:
+                more = True
+                break
+            page.append(post)
         return answer(self._body(page, more, projection))
+
+    def _counts(self, query: Mapping[str, str], reach: Reach) -> web.Response:
+        self._stream.catch_up()
+        try:
+            width = _width(query)
+            node, first, end, _ = _read({**query, "max_results": "10"}, reach)
+        except ParameterError as error:
+            return invalid_request(str(error), error.parameter, error.value)
+        found = Counter(made_at(post.id) // 1000 // width for post in self._found(node, first, end))
+        data = [
+            {"start": _stamp(slot * width), "end": _stamp((slot + 1) * width), "tweet_count": count}
+            for slot, count in sorted(found.items())
+        ]
+        return answer({"data": data, "meta": {"total_tweet_count": found.total()}})
+
+    def _found(self, node: Node, first: int, end: int) -> Iterator[Post]:
+        """Yield what the query matches, newest first."""
+        for post in reversed(self._timeline.between(first, end)):
+            seen = post.template.subject(post.tail)
+            if "is:retweet" not in seen.marks and node.matches(seen):
+                yield post
 
     def _body(self, page: list[Post], more: bool, projection: Projection) -> dict[str, Any]:
         meta: dict[str, Any] = {"result_count": len(page)}
@@ -81,12 +153,12 @@ class Search:
         return body
 
 
-def _read(query: Mapping[str, str]) -> tuple[Node, int, int, int]:
+def _read(query: Mapping[str, str], reach: Reach) -> tuple[Node, int, int, int]:
     """Return the query, the first id, the id after the last, and the page's size."""
     text = query.get("query", "")
-    if not 1 <= len(text) <= MAX_QUERY:
+    if not 1 <= len(text) <= reach.query:
         raise ParameterError(
-            "query", text, f"The `query` query parameter must have 1 to {MAX_QUERY} characters"
+            "query", text, f"The `query` query parameter must have 1 to {reach.query} characters"
         )
     try:
         node = parse(text)
@@ -95,24 +167,26 @@ def _read(query: Mapping[str, str]) -> tuple[Node, int, int, int]:
             "query", text, f"There were errors processing your request: {error}"
         ) from None
     size = _integer(query, "max_results", 10)
-    if not 10 <= size <= 100:
+    if not 10 <= size <= reach.page:
         raise ParameterError(
             "max_results",
             str(size),
-            f"The `max_results` query parameter value [{size}] is not between 10 and 100",
+            f"The `max_results` query parameter value [{size}] is not between 10 and {reach.page}",
         )
     now = time.time()
-    start = _moment(query, "start_time", now - KEPT_DAYS * 86400)
+    oldest = now - reach.days * 86400
+    start = _moment(query, "start_time", oldest)
     end = _moment(query, "end_time", now + 60)
     if start >= end:
         raise ParameterError(
             "start_time", query.get("start_time", ""), "'start_time' must be before 'end_time'"
         )
-    if "start_time" in query and start < now - KEPT_DAYS * 86400 - 60:
+    if "start_time" in query and start < oldest - 60:
         raise ParameterError(
             "start_time",
             query["start_time"],
-            f"Invalid 'start_time':'{query['start_time']}'. It must be at most 7 days ago",
+            f"Invalid 'start_time':'{query['start_time']}'. It must be at most "
+            f"{reach.days:,.0f} days ago",
         )
     first, last = first_at(start * 1000), first_at(end * 1000)
     first = max(first, _integer(query, "since_id", 0) + 1)
@@ -124,6 +198,23 @@ def _read(query: Mapping[str, str]) -> tuple[Node, int, int, int]:
         except ValueError:
             raise ParameterError("next_token", token, "Invalid 'next_token'") from None
     return node, first, last, size
+
+
+def _width(query: Mapping[str, str]) -> int:
+    """Return the seconds of a count's slot."""
+    granularity = query.get("granularity", "hour")
+    if granularity not in GRANULARITIES:
+        raise ParameterError(
+            "granularity",
+            granularity,
+            f"The `granularity` query parameter value [{granularity}] is not one of "
+            f"[{','.join(GRANULARITIES)}]",
+        )
+    return GRANULARITIES[granularity]
+
+
+def _stamp(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def _integer(query: Mapping[str, str], name: str, default: int) -> int:

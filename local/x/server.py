@@ -55,7 +55,7 @@ class Application:
                 web.get(_STREAM, self.stream.get),
                 web.get(f"{_STREAM}/rules", self.rules.get),
                 web.post(f"{_STREAM}/rules", self.rules.post),
-                web.get("/2/tweets/search/recent", search.get),
+                *search.routes(),
                 web.get("/2/usage/tweets", account.usage),
                 web.get("/2/connections", account.connections),
                 web.delete("/2/connections/{endpoint_id}", account.end_connections),

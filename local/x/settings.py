@@ -13,6 +13,7 @@ CHANGEABLE = (
     "connect_window",
     "slow_reader",
     "naming",
+    "archive_wait",
 )
 
 
@@ -22,8 +23,9 @@ class Settings:
 
     rate: posts a second, 0 for as fast as the client reads. count: new posts in all, None for no
     end. keep_alive, connect_window, slow_reader, compliance_delay: seconds (slow_reader 0: wait
-    for ever). kept: posts kept for search and backfill. token: the only token accepted, None for
-    any but "bad-token". keep_posting: posts go on while nobody is connected, and are missed.
+    for ever). archive_wait: seconds between requests to the whole archive. kept: posts kept for
+    search and backfill. token: the only token accepted, None for any but "bad-token". keep_posting:
+    posts go on while nobody is connected, and are missed.
     """
 
     rate: float = 0.0
@@ -41,10 +43,18 @@ class Settings:
     usage_cap: int = 3_000_000
     cap_reset_day: int = 1
     compliance_delay: float = 0.0
+    archive_wait: float = 1.0
 
     def __post_init__(self) -> None:
         """Raise ValueError for a value that cannot work."""
-        for name in ("rate", "keep_alive", "connect_window", "slow_reader", "compliance_delay"):
+        for name in (
+            "rate",
+            "keep_alive",
+            "connect_window",
+            "slow_reader",
+            "compliance_delay",
+            "archive_wait",
+        ):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: it must be 0 or more")
         if not 1 <= self.cap_reset_day <= 31:

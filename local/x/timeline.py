@@ -10,11 +10,9 @@ import orjson
 
 from local.x.posts import POOL, Rule, Template, Templates
 from local.x.projection import NAMINGS, POST_NAMES, Projection
-from local.x.snowflake import Snowflakes, first_at, made_at, stamp
+from local.x.snowflake import Snowflakes, made_at, stamp
 from local.x.vocabulary import accounts
 
-KEPT_DAYS = 7
-"""Reach of recent search, days (X's own)."""
 _EDITS = 0.03
 _METRICS = (
     "retweet_count",
@@ -136,8 +134,5 @@ class Timeline:
 
     def between(self, first: int, end: int) -> list[Post]:
         """Return the kept posts with first <= id < end, oldest first."""
-        oldest = first_at((time.time() - KEPT_DAYS * 86400) * 1000)
         posts, key = self.posts, attrgetter("id")
-        return posts[
-            bisect_left(posts, max(first, oldest), key=key) : bisect_left(posts, end, key=key)
-        ]
+        return posts[bisect_left(posts, first, key=key) : bisect_left(posts, end, key=key)]

@@ -53,7 +53,9 @@ def test_dry_run_costs_nothing(stack: Stack, x: XServer, outage: Outage) -> None
     assert done.code == 0, done.err
     assert "rule  tech: data" in done.out
     assert "rule  cats: 고양이" in done.out
-    assert "about 5 posts ($0.03)" in done.out  # 60 posts of the hour before, for five minutes
+    # The posts of the hour before the gap, for five minutes.
+    before = sum(post < post_at(outage.start) for post in outage.every_post)
+    assert f"about {before * 5 / 60:.0f} posts ($" in done.out
     assert "at most 1,000 posts, $5.00" in done.out
     assert "Dry run: no post was read" in done.out
     assert (used(x), stack.messages()) == (0, [])

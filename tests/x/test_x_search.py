@@ -14,15 +14,25 @@ from tests.x.clients import TOKEN, Rewrite, delivered, get, read
 Start = Callable[..., XServer]
 
 
-def search(server: XServer, **params: str) -> httpx.Response:
-    """Call recent search."""
-    return get(f"{server.url}/2/tweets/search/recent", params=params, headers=TOKEN)
+def search(server: XServer, path: str = "search/recent", **params: str) -> httpx.Response:
+    """Call recent search, or another path below /2/tweets."""
+    return get(f"{server.url}/2/tweets/{path}", params=params, headers=TOKEN)
+
+
+def originals(server: XServer) -> list[str]:
+    """Ids delivered that are no reposts, oldest first: what search may return."""
+    reposts = {
+        str(post.id)
+        for post in server.app.timeline.posts
+        if "is:retweet" in post.template.post.subject.marks
+    }
+    return [number for number in delivered(server) if number not in reposts]
 
 
 def test_pages_give_every_post_once_newest_first(start: Start) -> None:
     """Following next_token gives each delivered post exactly once, newest first."""
-    server = start(rate=0.0, count=230)
-    read(server, 230)
+    server = start(rate=0.0, count=290)
+    read(server, 290)
     found: list[str] = []
     params = {"query": "data", "max_results": "100"}
     sizes = []
@@ -35,8 +45,9 @@ def test_pages_give_every_post_once_newest_first(start: Start) -> None:
         if "next_token" not in page["meta"]:
             break
         params["next_token"] = page["meta"]["next_token"]
-    assert sizes == [100, 100, 30]
-    assert found == delivered(server)[::-1]
+    assert sizes[:2] == [100, 100]
+    assert found == originals(server)[::-1]
+    assert len(found) < len(delivered(server)), "the stream has reposts, search has none"
 
 
 def test_tweepy_s_client_pages_too(start: Start) -> None:
@@ -55,7 +66,7 @@ def test_tweepy_s_client_pages_too(start: Start) -> None:
         )
     )
     client.session.close()
-    assert [len(page.data) for page in pages] == [100, 50]
+    assert [len(page.data) for page in pages] == [100, len(originals(server)) - 100]
     users = {user.id for user in pages[0].includes["users"]}
     assert {post.author_id for post in pages[0].data if post.author_id} <= users
 
@@ -78,18 +89,20 @@ def test_time_and_id_limits(start: Start) -> None:
     """start_time is inclusive, end_time and until_id exclusive, since_id exclusive."""
     server = start(rate=0.0, count=50)
     read(server, 50)
-    ids = delivered(server)
+    ids = originals(server)
 
     def count(**limits: str) -> int:
         return int(
             search(server, query="data", max_results="100", **limits).json()["meta"]["result_count"]
         )
 
-    assert count(since_id=ids[9]) == 40
+    assert count(since_id=ids[9]) == len(ids) - 10
     assert count(until_id=ids[9]) == 9
     assert count(since_id=ids[9], until_id=ids[20]) == 10
     now = datetime.now(UTC)
-    assert count(start_time=(now - timedelta(minutes=5)).isoformat().replace("+00:00", "Z")) == 50
+    assert count(start_time=(now - timedelta(minutes=5)).isoformat().replace("+00:00", "Z")) == len(
+        ids
+    )
     assert count(end_time=(now - timedelta(minutes=5)).isoformat().replace("+00:00", "Z")) == 0
 
 
@@ -108,11 +121,54 @@ def test_search_of_unstreamed_posts_is_charged(start: Start) -> None:
     assert server.app.ledger.usage.used == before + len(missed & found)
 
 
+def test_the_whole_archive_has_larger_pages_longer_queries_and_a_pace(start: Start) -> None:
+    """500 posts a page, 1,024 characters, posts of years ago; a second request at once is 429."""
+    server = start(rate=0.0, count=700, archive_wait=60.0)
+    old = server.app.timeline.make(at=(datetime.now(UTC) - timedelta(days=900)).timestamp())
+    read(server, 700)
+    long = "data" + " -x" * 300
+    assert search(server, query=long).status_code == 400
+    page = search(server, "search/all", query=long, max_results="500")
+    assert page.json()["meta"]["result_count"] == 500
+    refused = search(server, "search/all", query="data")
+    assert refused.status_code == 429
+    assert refused.headers["x-rate-limit-remaining"] == "0"
+    server.settings.archive_wait = 0.0
+    rest = search(
+        server,
+        "search/all",
+        query="data",
+        max_results="500",
+        next_token=page.json()["meta"]["next_token"],
+    ).json()
+    assert old is not None
+    assert ("is:retweet" in old.template.post.subject.marks) or (
+        rest["data"][-1]["id"] == str(old.id)
+    )
+    assert str(old.id) not in str(search(server, query="data", until_id=str(old.id + 1)).json())
+
+
+def test_counts_say_what_search_would_find(start: Start) -> None:
+    """Both counts endpoints give the number a minute, hour or day, and the sum, and charge none."""
+    server = start(rate=0.0, count=120)
+    read(server, 120)
+    wanted = len(originals(server))
+    for path in ("counts/recent", "counts/all"):
+        counted = search(server, path, query="data", granularity="minute").json()
+        assert counted["meta"]["total_tweet_count"] == wanted
+        assert sum(slot["tweet_count"] for slot in counted["data"]) == wanted
+        assert all(slot["end"] > slot["start"] for slot in counted["data"])
+    assert server.app.ledger.usage.used == 120
+    wrong = search(server, "counts/recent", query="data", granularity="year")
+    assert wrong.status_code == 400
+
+
 @pytest.mark.parametrize(
     ("params", "message"),
     [
         ({"query": "(data"}, "missing ')'"),
         ({"query": ""}, "must have 1 to"),
+        ({"query": "data" + " -x" * 170}, "must have 1 to 512 characters"),
         ({"query": "data", "max_results": "9"}, "between 10 and 100"),
         ({"query": "data", "max_results": "many"}, "[many] is not a number"),
         ({"query": "data", "start_time": "yesterday"}, "not a valid RFC3339"),
