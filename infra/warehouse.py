@@ -97,7 +97,8 @@ class Warehouse(pulumi.ComponentResource):
                 "use_legacy_sql": False,
             },
             labels=self._settings.labels,
-            # A view holds no data. Changed SQL is an update in place.
+            # A view holds no data. It is updated when its SQL changes, and only then does BigQuery
+            # read its columns anew: so no view says SELECT *, which would hide a new column.
             deletion_protection=False,
             # BigQuery refuses a view over a table that does not exist yet.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[tables[need] for need in needs]),

@@ -1,5 +1,6 @@
 -- Posts by day and stream rule over the last 31 days: what each rule brings, and costs.
--- A post that matches two rules counts for both, so the sum can exceed the number of posts.
+-- A post that matches two rules counts for both, so the sum can exceed the number of posts; under one
+-- tag it counts once, however many rules have that tag.
 --
 -- day DATE: day on which the post was created, UTC
 -- rule STRING: tag of the rule, or its id where it has no tag
@@ -7,7 +8,7 @@
 SELECT
   DATE(created_at) AS day,
   rule,
-  COUNT(*) AS posts
+  COUNT(DISTINCT id) AS posts
 FROM `${dataset}.tweets_latest`
 CROSS JOIN UNNEST(rule_tags) AS rule
 WHERE created_at >= DATETIME(TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 31 DAY))

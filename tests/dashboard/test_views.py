@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from google.cloud import bigquery
 
+from producer.record import to_record
 from tests.dashboard.store import DATASET, Store, event, post, stamp
 
 VIEWS = Path(__file__).resolve().parents[2] / "infra" / "views"
@@ -30,6 +31,17 @@ def test_documented_columns_are_the_columns(made: bigquery.Client, name: str) ->
     assert said == [(field.name, field.field_type) for field in rows.schema]
 
 
+@pytest.mark.parametrize("name", sorted(WHOLE))
+def test_whole_views_list_the_columns_of_their_table(made: bigquery.Client, name: str) -> None:
+    """They have each column of the table, by name: a new one changes their SQL, so it is seen."""
+    assert not re.search(r"SELECT\s+\*", (VIEWS / f"{name}.sql").read_text("utf-8"))
+    table = "stream_events" if name.startswith("stream_events") else "tweets"
+    rows = made.query(f"SELECT * FROM `{DATASET}.{name}` LIMIT 0").result()
+    assert [field.name for field in rows.schema] == [
+        field.name for field in made.get_table(f"{DATASET}.{table}").schema
+    ]
+
+
 def test_one_row_a_tweet_and_the_last_read_wins(store: Store) -> None:
     """Three deliveries of a post are one row: the one read last, then the one written last."""
     late = post(1, NOON, text="late", ingested_at=stamp(NOON + timedelta(minutes=1)))
@@ -39,6 +51,15 @@ def test_one_row_a_tweet_and_the_last_read_wins(store: Store) -> None:
         {"id": 1, "text": "again"},
         {"id": 2, "text": "post 2"},
     ]
+
+
+def test_one_row_whether_or_not_x_sends_created_at(store: Store) -> None:
+    """A post that X delivers with and without created_at is one post."""
+    data = {"id": "1746837261548851200", "text": "x"}
+    for line in (data, {**data, "created_at": "2024-01-15T10:10:32.000Z"}):
+        record = to_record({"data": line}, "{}", 1_705_313_432_000_000)
+        store.posts({**record, "id": str(record["id"]), "original_id": str(record["original_id"])})
+    assert store.rows("SELECT COUNT(*) AS posts FROM v.tweets_latest") == [{"posts": 1}]
 
 
 def test_an_edited_post_is_shown_as_it_reads_now(store: Store) -> None:
@@ -82,7 +103,7 @@ def test_reposts_quotes_and_replies_are_told_apart(store: Store) -> None:
 
 def test_rankings_of_a_day(store: Store) -> None:
     """Languages, rules, hashtags and authors by day; doubles and case count once."""
-    twice = post(1, NOON, hashtags=["BTS", "bts"], rule_tags=["a", "b"], lang=None)
+    twice = post(1, NOON, hashtags=["BTS", "bts"], rule_tags=["a", "b", "a"], lang=None)
     store.posts(
         twice, twice, post(2, NOON, author_username="new", hashtags=["Bts"], rule_tags=["a"])
     )

@@ -283,6 +283,20 @@ def test_created_at_from_the_id(value: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2024-01-15T10:10:32.000Z", "2024-01-15T10:10:32.477"),
+        ("2024-01-15T12:10:32+02:00", "2024-01-15T10:10:32.477"),
+        ("2024-01-15T10:10:33.000Z", "2024-01-15T10:10:33.000"),
+    ],
+)
+def test_created_at_is_the_same_in_each_delivery(value: str, expected: str) -> None:
+    """Whole seconds get the id's milliseconds, as a delivery without created_at does."""
+    line = {"data": {"id": "1746837261548851200", "text": "", "created_at": value}}
+    assert _row(line)["created_at"] == expected
+
+
+@pytest.mark.parametrize(
     "line",
     [
         {"data": None},

@@ -73,7 +73,7 @@ def to_record(
     edits = _integers(post.get("edit_history_tweet_ids") or post.get("edit_history_post_ids"))
     return {
         "id": post_id,
-        "created_at": created_at(post.get("created_at")) or created_at_of(post_id),
+        "created_at": _created_at(post.get("created_at"), post_id),
         "text": _unescaped(text),
         "author_id": author_id,
         "author_username": _username(line, author_id),
@@ -129,6 +129,13 @@ def created_at(value: object) -> str | None:
     except (ValueError, OverflowError):
         return None
     return moment.replace(tzinfo=None).isoformat(timespec="milliseconds")
+
+
+def _created_at(value: object, post_id: int) -> str:
+    # X gives whole seconds and may leave them out; the id has the millisecond of the same moment.
+    # Taken from the id either way, it is the same in each delivery: tweets_latest relies on that.
+    given, own = created_at(value), created_at_of(post_id)
+    return own if given is None or given[:19] == own[:19] else given
 
 
 def created_at_of(post_id: int) -> str:
