@@ -49,7 +49,18 @@ chaos: $(VENV)/.demo ## break the pipeline on a seeded schedule and count what i
 bench: $(VENV)/.test ## measure beside what people would use instead; table and bench/results/latest.json
 	@$(BIN)/python -m bench $(ARGS)
 
-test: lint types $(VENV)/.test ## linters, strict types, tests
+# Side by side: mypy has one thread, and the tests wait now and then.
+test: $(VENV)/.test ## linters, strict types, tests
+	@$(MAKE) --no-print-directory -j 3 lint types pytest
+
+coverage: $(VENV)/.test ## the same, with the share of lines and branches that the tests run; it must not fall
+	@$(MAKE) --no-print-directory -j 3 lint types pytest ARGS="$(ARGS) --cov"
+
+fix: $(VENV)/.test ## format, and mend what the linter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+pytest: $(VENV)/.test
 	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.test
@@ -62,4 +73,4 @@ types: $(VENV)/.test
 lock: .uv/.installed ## resolve the .in files again into whole, hashed locks (ARGS=--upgrade for newer versions)
 	.uv/bin/python requirements/lock.py $(ARGS)
 
-.PHONY: help install infra demo chaos bench test lint types lock
+.PHONY: help install infra demo chaos bench test coverage fix pytest lint types lock
