@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -20,7 +20,6 @@ from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 from local.bigquery import PROJECT, BigQueryServer
 from local.pubsub import PubSubServer
 from local.x import XServer
-from local.x.query import parse
 from local.x.snowflake import first_at
 from operations.__main__ import main
 from producer.events import event
@@ -143,8 +142,8 @@ class Stack:
 Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
 
 
-def patch_route(x: XServer, ending: str, handler: Handler, method: str = "GET") -> None:
-    """Let another handler answer a route of the running X stand-in."""
+def patch_route(x: XServer, ending: str, handler: Handler, method: str = "GET") -> Handler:
+    """Let another handler answer a route of the running X stand-in; return the one before."""
     (route,) = (
         route
         for route in x.app.web.router.routes()
@@ -152,7 +151,9 @@ def patch_route(x: XServer, ending: str, handler: Handler, method: str = "GET") 
         and route.resource is not None
         and route.resource.canonical.endswith(ending)
     )
+    before = cast("Handler", route.handler)
     route._handler = handler
+    return before
 
 
 def exact(value: Any) -> Any:
@@ -236,20 +237,8 @@ def stack(
 
 @pytest.fixture
 def x(stack: Stack) -> Iterator[XServer]:
-    """X with two rules, and with the count endpoint that the stand-in itself has not."""
+    """X with two rules."""
     server = XServer(seed=5)
-
-    async def counts(request: web.Request) -> web.Response:
-        start, end = (
-            datetime.fromisoformat(request.query[name]).timestamp() * 1000
-            for name in ("start_time", "end_time")
-        )
-        query = parse(request.query["query"])
-        posts = server.app.timeline.between(first_at(start), first_at(end))
-        found = sum(query.matches(post.template.subject(post.tail)) for post in posts)
-        return web.json_response({"data": [], "meta": {"total_tweet_count": found}})
-
-    server.app.web.add_routes([web.get("/2/tweets/counts/recent", counts)])
     with server:
         stack.environ["X_API_BASE_URL"] = server.url
         answer = requests.post(

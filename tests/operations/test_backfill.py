@@ -2,18 +2,23 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from local.x import XServer
 from local.x.query import parse
-from tests.operations.conftest import TOKEN, Outage, Stack, post_at
+from tests.operations.conftest import TOKEN, Outage, Stack, patch_route, post_at
+
+LAST_HOUR = ("--from", "2026-11-22T10:00:00Z", "--to", "2126-11-22T10:00:00Z")
 
 
 def used(x: XServer) -> int:
@@ -57,6 +62,7 @@ def test_dry_run_costs_nothing(stack: Stack, x: XServer, outage: Outage) -> None
     before = sum(post < post_at(outage.start) for post in outage.every_post)
     assert f"about {before * 5 / 60:.0f} posts ($" in done.out
     assert "at most 1,000 posts, $5.00" in done.out
+    assert "X's searches return no reposts" in done.out
     assert "Dry run: no post was read" in done.out
     assert (used(x), stack.messages()) == (0, [])
 
@@ -91,7 +97,7 @@ def test_a_gap_is_filled_exactly(stack: Stack, x: XServer, outage: Outage) -> No
     # X's searches return no reposts: what is filled lacks them, and says so.
     filled = stack.query("SELECT backfilled, reposts_missing FROM `${dataset}.stream_gaps`")
     assert filled == [(True, True)]
-    assert "filled" in stack.run("backfill").out
+    assert "filled but for reposts" in stack.run("backfill").out
     again = stack.run("backfill", "--gap", outage.gap, "--yes")
     assert (again.code, again.out) == (0, "Nothing to read.\n")
 
@@ -202,7 +208,7 @@ def test_seven_days_are_said(stack: Stack, x: XServer) -> None:
     """What lies further back than recent search reaches is told, and nothing is asked for."""
     now = datetime.now(UTC)
     gap = stack.insert_gap(now - timedelta(days=9), now - timedelta(days=8))
-    assert "out of reach (7 days)" in stack.run("backfill").out
+    assert "by --archive alone (over 7 days ago)" in stack.run("backfill").out
     done = stack.run("backfill", "--gap", gap, "--yes")
     assert done.code == 0
     assert "Out of reach" in done.out
@@ -246,6 +252,9 @@ def test_a_refused_publish_leaves_the_gap_open(
         (("--from", "yesterday", "--to", "2026-11-22T10:00:00Z"), "'yesterday' is no time"),
         (("--all", "--max-posts", "5"), "smallest page has 10 posts"),
         (("--all", "--max-posts", "many"), "'many' is no whole number"),
+        (("--query", "cats"), "give --from and --to"),
+        (("--query", "a" * 513, *LAST_HOUR), "and recent search takes 512"),
+        (("--query", "a" * 1025, "--archive", *LAST_HOUR), "--query has 1025 characters"),
         (("--nonsense",), "unrecognized arguments: --nonsense"),
     ],
 )
@@ -273,6 +282,155 @@ def test_a_cap_below_a_page_a_rule(stack: Stack, x: XServer, outage: Outage) -> 
     done = stack.run("backfill", "--gap", outage.gap, "--max-posts", "19", "--yes")
     assert (done.code, done.err.count("\n"), used(x)) == (2, 1, 0)
     assert "give 20 or more" in done.err
+
+
+def answering(x: XServer, *pages: dict[str, Any]) -> list[str | None]:
+    """Let X's search answer with these pages, then the last again and again; collect the tokens."""
+    asked: list[str | None] = []
+
+    async def search(request: web.Request) -> web.Response:
+        asked.append(request.query.get("next_token"))
+        return web.json_response(pages[min(len(asked), len(pages)) - 1])
+
+    patch_route(x, "/search/recent", search)
+    return asked
+
+
+def test_a_page_token_that_comes_twice_ends_the_search(
+    stack: Stack, x: XServer, outage: Outage, tmp_path: Path
+) -> None:
+    """X leads round in a circle: the page is bought once more at most, and what came is kept."""
+    rules = tmp_path / "rules.json"
+    rules.write_text(json.dumps([{"value": "data", "tag": "a"}]))
+    post = {"id": str(post_at(outage.end) - 1), "text": "t", "author_id": "1"}
+    asked = answering(x, {"data": [post], "meta": {"next_token": "again"}})
+    done = stack.run("backfill", "--gap", outage.gap, "--rules", str(rules), "--yes")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "leads back to a page that was read and paid for" in done.err
+    assert "What was read is published" in done.err
+    assert asked == [None, "again"]
+    sent = [m.attributes["id"] for m in stack.messages() if m.attributes["kind"] == "post"]
+    assert sent == [post["id"]]
+
+
+def test_empty_pages_are_paced_and_have_an_end(
+    stack: Stack, x: XServer, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages without a post that lead on are asked for in X's pace, and not for ever."""
+    slept: list[float] = []
+    monkeypatch.setattr("operations.search.time", SimpleNamespace(sleep=slept.append))
+    pages = [{"meta": {"result_count": 0, "next_token": f"t{n}"}} for n in range(500)]
+    asked = answering(x, *pages)
+    done = stack.run("backfill", "--gap", outage.gap, "--yes")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "empty pages, one after another" in done.err
+    assert len(asked) < 100
+    assert slept == [2.0] * (len(asked) - 1)  # two rules share 450 requests in 15 minutes
+    stack.sink()
+    assert events(stack) == []
+
+
+def test_what_was_paid_for_is_published_when_x_fails_midway(
+    stack: Stack, x: XServer, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X fails on a later page: the posts read so far go out, their part of the gap is closed."""
+    monkeypatch.setattr("operations.x_account._TRIES", 1)
+    calls: list[web.Request] = []
+
+    async def failing(request: web.Request) -> web.StreamResponse:
+        calls.append(request)
+        return web.Response(status=503) if len(calls) > 3 else await real(request)
+
+    real = patch_route(x, "/search/recent", failing)
+    command = ("backfill", "--gap", outage.gap, "--max-posts", "100", "--yes")
+    done = stack.run(*command)
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "503" in done.err
+    assert "is a gap still; run the command again to go on" in done.err
+    paid = {post.id for post in x.app.timeline.posts if post.charged}
+    assert paid
+    stack.sink()
+    there = {number for (number,) in stack.query("SELECT id FROM `${dataset}.tweets`")}
+    assert paid & outage.missed <= there
+
+
+def test_the_archive_reaches_further_than_seven_days(stack: Stack, x: XServer) -> None:
+    """--archive fills a gap that recent search cannot, at one request a second, price first."""
+    begin = datetime.now(UTC) - timedelta(days=9)
+    made = [x.app.timeline.make((begin + timedelta(seconds=n)).timestamp()) for n in range(100)]
+    posts = {
+        post.id
+        for post in made
+        if post and "is:retweet" not in post.template.subject(post.tail).marks
+    }
+    gap = stack.insert_gap(begin - timedelta(seconds=1), begin + timedelta(seconds=200))
+    dry = stack.run("backfill", "--gap", gap, "--archive", "--count")
+    assert dry.code == 0, dry.err
+    assert f"about {len(posts)} posts" in dry.out
+    assert "$5.00 (--max-posts) by full-archive search" in dry.out
+    assert used(x) == 0
+    done = stack.run("backfill", "--gap", gap, "--archive", "--yes")
+    assert done.code == 0, done.err
+    assert "rate limit" not in done.err
+    stack.sink()
+    assert {number for (number,) in stack.query("SELECT id FROM `${dataset}.tweets`")} == posts
+    assert stack.query("SELECT backfilled, reposts_missing FROM `${dataset}.stream_gaps`") == [
+        (True, True)
+    ]
+
+
+def test_a_history_that_no_gap_asked_for(stack: Stack, x: XServer, outage: Outage) -> None:
+    """--query reads what it finds between two times, after X's count, and closes no gap."""
+    times = ("--from", outage.start.isoformat(), "--to", outage.end.isoformat())
+    dry = stack.run("backfill", "--query", "data -고양이", *times)
+    assert dry.code == 0, dry.err
+    assert "by X's counts" in dry.out
+    assert "paid  $0.005 for 1 count requests" in dry.out
+    assert (used(x), stack.messages()) == (0, [])
+    capped = stack.run("backfill", "--query", "data", *times, "--max-posts", "20", "--yes")
+    assert capped.code == 3
+    (reached,) = re.findall(r"go on by --to (\S+)", capped.err)
+    rest = (*times[:3], reached)
+    done = stack.run("backfill", "--query", "data", *rest, "--yes")
+    assert done.code == 0, done.err
+    stack.sink()
+    query = parse("data")
+    wanted = {
+        post.id
+        for post in x.app.timeline.posts
+        if post.id in outage.missed and query.matches(post.template.subject(post.tail))
+    }
+    found = stack.query("SELECT id, rule_tags FROM `${dataset}.tweets` WHERE source = 'backfill'")
+    assert {number for number, _ in found} == wanted
+    assert {tuple(tags) for _, tags in found} == {("data",)}
+    assert stack.query(
+        "SELECT kind, COUNT(*) FROM `${dataset}.stream_events` WHERE kind <> 'gap' GROUP BY kind"
+    ) == [("history", 2)]
+    assert stack.query("SELECT backfilled FROM `${dataset}.stream_gaps`") == [(False,)]
+
+
+@pytest.mark.parametrize(
+    ("issue", "said"),
+    [
+        ("UsageCapExceeded", "Usage cap exceeded: Monthly product cap"),
+        ("CreditsDepleted", "credits depleted"),
+        ("ClientNotEnrolled", "attached to a Project"),
+    ],
+)
+def test_a_spent_month_is_told_at_once_in_x_s_words(
+    stack: Stack, x: XServer, outage: Outage, monkeypatch: pytest.MonkeyPatch, issue: str, said: str
+) -> None:
+    """A refusal that no waiting mends is exit code 1 at once, in X's words and with what to do."""
+    slept: list[float] = []
+    monkeypatch.setattr("operations.x_account.time.sleep", slept.append)
+    x.app.faults.add(
+        {"kind": "http", "issue": issue, "status": 0, "path": "/2/tweets/search/recent"}
+    )
+    done = stack.run("backfill", "--gap", outage.gap, "--yes")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert said in done.err
+    assert "console" in done.err
+    assert not [pause for pause in slept if pause >= 1]
 
 
 def test_the_token_is_never_shown(stack: Stack, x: XServer, outage: Outage) -> None:

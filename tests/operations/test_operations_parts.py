@@ -23,6 +23,7 @@ COMMANDS = (
     ("redrive", "send"),
     ("backfill",),
     ("compliance", "run"),
+    ("doctor",),
 )
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -252,6 +253,29 @@ def test_killed_between_publish_and_acknowledge(stack: Stack) -> None:
     assert stack.query("SELECT COUNT(*) FROM `${dataset}.tweets`") == [(4,)]
     latest = stack.query("SELECT id FROM `${dataset}.tweets_latest` ORDER BY id")
     assert latest == [(11,), (12,)]
+
+
+def test_a_letter_that_nothing_can_mend_is_sent_once(stack: Stack) -> None:
+    """What fails again during the command is counted and told, and is not sent round for ever."""
+    stack.dead_letter(b'{"id": "not a number"}', kind="post", id="bad", **REJECTED)
+    rounds: list[str] = []
+
+    def refuse(message: Any) -> None:
+        """The sink: back to the dead letters, as often as it comes (but a test must end)."""
+        rounds.append(message.message_id)
+        if len(rounds) < 10:
+            stack.dead_letter(message.data, **{**message.attributes, **REJECTED})
+        message.ack()
+
+    sink = stack.subscriber.subscribe(ROWS, refuse)
+    done = stack.run("redrive", "send", "--yes", "--wait", "1.5")
+    sink.cancel()
+    sink.result(10)
+    assert done.code == 0, done.err
+    assert len(rounds) == 1
+    assert "1 sent to" in done.out
+    assert "left: 1 dead letters came while this ran, 1 of them sent before and refused" in done.out
+    assert stack.backlog() == 1
 
 
 def test_names_are_checked(stack: Stack) -> None:

@@ -1,7 +1,7 @@
 """The command line `tweets`, also `python -m operations` in the producer image.
 
 Exit codes: 0 done; 1 a service did not answer or refused; 2 what was asked for is wrong;
-3 part is done and the rest can only be done later; 130 interrupted.
+3 part is done and the rest can only be done later; 130 interrupted. Of doctor: doctor.py.
 """
 
 import argparse
@@ -13,18 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-import requests
-from google.api_core.exceptions import GoogleAPICallError, NotFound, RetryError
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
-
 from operations.backfill import backfill, checked_max_posts
 from operations.compliance import run_compliance
-from operations.errors import OperationError, WrongInputError
+from operations.doctor import doctor
+from operations.errors import WrongInputError, explained
 from operations.redrive import list_letters, send_letters, show_letter
 from operations.settings import Settings
 from producer.log import redact
 
-_Command = Callable[[Settings, argparse.Namespace], None]
+_Command = Callable[[Settings, argparse.Namespace], int | None]
 
 
 class _TweetsParser(argparse.ArgumentParser):
@@ -41,30 +38,15 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     try:
         options = _parser().parse_args(arguments)
         command: _Command = options.command
-        command(Settings.from_env(environ, options), options)
-    except OperationError as error:
-        return _failed(str(error), error.exit_code)
-    except NotFound as error:
-        return _failed(f"Google Cloud has no such thing: {error.message}; check the name", 2)
-    except RetryError as error:
-        return _failed(
-            "Google Cloud does not answer: check the network and, where they are set, "
-            f"PUBSUB_EMULATOR_HOST and BIGQUERY_EMULATOR_HOST ({error.cause or error})",
-            1,
-        )
-    except GoogleAPICallError as error:
-        return _failed(f"Google Cloud does not do it: {error}", 1)
-    except DefaultCredentialsError:
-        return _failed(
-            "no Google Cloud credentials here: run gcloud auth application-default login", 1
-        )
-    except (GoogleAuthError, requests.RequestException, ConnectionError) as error:
-        return _failed(f"Google Cloud is not reached: {error}", 1)
+        return command(Settings.from_env(environ, options), options) or 0
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt:
         return _failed("interrupted: run the command again, each of its steps can be repeated", 130)
-    return 0
+    except Exception as error:
+        if (explanation := explained(error)) is None:
+            raise
+        return _failed(*explanation)
 
 
 def _failed(message: str, exit_code: int) -> int:
@@ -75,14 +57,16 @@ def _failed(message: str, exit_code: int) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _TweetsParser(
         prog="tweets",
-        description="Operate a running stack: dead letters, gaps, deletes.",
+        description="Operate a running stack: is it well, dead letters, gaps, deletes.",
         epilog="Names come from flags or the environment: TOPIC, DEAD_LETTER_SUBSCRIPTION, "
-        "DATASET, X_BEARER_TOKEN_FILE (or X_BEARER_TOKEN), X_API_BASE_URL, POST_BUDGET.",
+        "DATASET, X_BEARER_TOKEN_FILE (or X_BEARER_TOKEN), X_API_BASE_URL, POST_BUDGET; of doctor "
+        "RULES_FILE and TABLE_EXPIRATION_DAYS, too.",
     )
     groups = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_redrive(groups)
     _add_backfill(groups)
     _add_compliance(groups)
+    _add_doctor(groups)
     return parser
 
 
@@ -136,8 +120,9 @@ def _add_redrive(groups: "argparse._SubParsersAction[_TweetsParser]") -> None:
 def _add_backfill(groups: "argparse._SubParsersAction[_TweetsParser]") -> None:
     parser = _add(
         groups, "backfill", backfill,
-        "List the gaps of the stream, or fill them from X's recent search (7 days back, $0.005 a "
-        "post). Without --yes it says what it would cost and reads no post.",
+        "List the gaps of the stream, or fill them from X's searches (recent: 7 days back; "
+        "--archive: all; $0.005 a post; no reposts). Or read the history of a --query. Without "
+        "--yes it says what it would cost and reads no post.",
         "tweets backfill --gap 5e0c1f6e-... --max-posts 2000 --yes",
     )  # fmt: skip
     which = parser.add_mutually_exclusive_group()
@@ -152,6 +137,10 @@ def _add_backfill(groups: "argparse._SubParsersAction[_TweetsParser]") -> None:
     parser.add_argument(
         "--count", action="store_true", help="ask X for exact counts first, $0.005 a rule and gap"
     )
+    parser.add_argument(
+        "--archive", action="store_true", help="by X's full-archive search: any time, any year"
+    )
+    parser.add_argument("--query", help="read what this query finds from --from to --to")
     parser.add_argument("--rules", type=Path, help="rules file to use instead of X's active rules")
     parser.add_argument("--yes", action="store_true", help="read, pay and publish")
     parser.add_argument("--topic", help="projects/P/topics/T to publish to (TOPIC)")
@@ -176,6 +165,21 @@ def _add_compliance(groups: "argparse._SubParsersAction[_TweetsParser]") -> None
     run.add_argument("--topic", help="projects/P/topics/T for the event (TOPIC)")
     run.add_argument("--dataset", help="PROJECT.DATASET (DATASET)")
     _add_subscription(run)
+
+
+def _add_doctor(groups: "argparse._SubParsersAction[_TweetsParser]") -> None:
+    parser = _add(
+        groups, "doctor", doctor,
+        "Look at everything that tells whether it is right, and change nothing: a line a check "
+        "with what was seen and what to do. Exit code 0: all well; 1: warnings; 2: a failure.",
+        "tweets doctor --rules rules.json",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rules", type=Path, help="the configured rules, to compare X's with (RULES_FILE)"
+    )
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--topic", help="projects/P/topics/T (TOPIC)")
+    parser.add_argument("--dataset", help="PROJECT.DATASET (DATASET)")
 
 
 def _add_subscription(parser: argparse.ArgumentParser) -> None:

@@ -1,9 +1,10 @@
-"""`tweets backfill`: fill gaps of the stream from X's recent search, at X's price.
+"""`tweets backfill`: fill gaps of the stream, or read a history, from X's searches at X's price.
 
-Recent search reaches seven days back and costs as much a post as the stream. The posts go
-through the same topic as the stream's, with source `backfill`. A post that is in the table
-already is not published again, though X charges for reading it; within one UTC day X charges a
-post once (docs.x.com/x-api/fundamentals/post-cap calls that a soft guarantee).
+A search costs as much a post as the stream and returns no reposts. Recent search reaches seven
+days back, --archive as far as there are posts. The posts go through the same topic as the
+stream's, with source `backfill`. A post that is in the table already is not published again,
+though X charges for reading it; within one UTC day X charges a post once
+(docs.x.com/x-api/fundamentals/post-cap calls that a soft guarantee).
 """
 
 import argparse
@@ -17,7 +18,14 @@ import orjson
 from operations.dataset import Dataset
 from operations.errors import UnavailableError, UnfinishedError, WrongInputError
 from operations.gaps import Gap, Span, joined, remaining
-from operations.recent_search import DAYS, SMALLEST_PAGE, GapSearch
+from operations.search import (
+    ARCHIVE,
+    DOLLARS_A_COUNT,
+    RECENT,
+    SMALLEST_PAGE,
+    GapSearch,
+    SearchProduct,
+)
 from operations.settings import Settings
 from operations.text import harmless, moment, number, table, tell
 from operations.topic import TopicPublisher
@@ -30,44 +38,50 @@ from producer.rules import Rule, RulesError, read_rules
 _LISTED_DAYS = 30
 # X wants the end of a search at least ten seconds before now.
 _FRESH = timedelta(seconds=15)
-_REACH = timedelta(days=DAYS) - timedelta(minutes=1)
 
 
 def backfill(settings: Settings, options: argparse.Namespace) -> None:
     """List the open gaps, or plan and with --yes do the filling of one, of all, or of an interval.
 
     Raises:
-        WrongInputError: an unknown gap, impossible times, rules that recent search cannot take.
+        WrongInputError: an unknown gap, impossible times, rules that the search cannot take.
         UnavailableError: X, Pub/Sub or BigQuery failed; what was published stays published.
         UnfinishedError: --max-posts was reached first; the rest is a gap still.
     """
-    moment_now = datetime.now(UTC)
+    at = datetime.now(UTC)
     dataset = Dataset(settings.dataset)
-    since = moment_now - timedelta(days=_LISTED_DAYS)
+    since = at - timedelta(days=_LISTED_DAYS)
     gaps, covered = dataset.gaps(since), dataset.backfilled(since)
+    product = ARCHIVE if options.archive else RECENT
     wanted = _wanted(options, gaps, covered)
     if wanted is None:
-        _print_gaps(gaps, covered, moment_now)
+        _print_gaps(gaps, covered, at)
         return
-    spans = [span for whole in wanted if (span := _reachable(whole, moment_now)) is not None]
+    spans = [span for whole in wanted if (span := _reachable(whole, at, product)) is not None]
     if not spans:
         print("Nothing to read.")
         return
     account = XAccount(settings)
     rules = _rules(account, options)
-    searches = [GapSearch(account, rules, span, options.max_posts) for span in reversed(spans)]
-    print_quote(dataset, account, searches, options)
+    searches = [
+        GapSearch(account, product, rules, span, options.max_posts) for span in reversed(spans)
+    ]
+    _print_quote(dataset, searches, options)
     if not options.yes:
         print("Dry run: no post was read. To read and pay for them: the same command with --yes")
         return
-    check_budget(settings, account, options.max_posts)
-    _fill(settings, dataset, searches, covered, options.max_posts)
+    _check_budget(settings, account, options.max_posts)
+    _fill(settings, dataset, searches, covered, options)
 
 
 def _wanted(
     options: argparse.Namespace, gaps: Sequence[Gap], covered: Sequence[Span]
 ) -> list[Span] | None:
     """The intervals asked for, oldest first; None where none was asked for."""
+    if options.query and (options.rules or not (options.start and options.end)):
+        raise WrongInputError(
+            "--query reads a history of its own: give --from and --to, no --rules"
+        )
     if (options.gap or options.all) and (options.start or options.end):
         raise WrongInputError(
             "--from and --to name an interval of their own: leave out --gap, --all"
@@ -92,28 +106,34 @@ def _wanted(
     return [Span(options.start, options.end)]
 
 
-def _reachable(span: Span, at: datetime) -> Span | None:
-    """The part of a span that recent search can read; what is lost to it is told."""
-    oldest = at - _REACH
+def _reachable(span: Span, at: datetime, product: SearchProduct) -> Span | None:
+    """The part of a span that the search can read; what is lost to it is told."""
+    oldest = product.oldest(at)
     if span.start < oldest:
         print(
-            f"Out of reach: {moment(span.start)} to {moment(min(span.end, oldest))}. X's recent "
-            f"search goes {DAYS} days back, and this command uses no other."
+            f"Out of reach: {moment(span.start)} to {moment(min(span.end, oldest))}. X's "
+            + (
+                f"recent search goes {product.days} days back; --archive reads all that X has."
+                if product is RECENT
+                else "posts of before have ids without their time."
+            )
         )
     start, end = max(span.start, oldest), min(span.end, at - _FRESH)
     return Span(start, end) if start < end else None
 
 
 def _rules(account: XAccount, options: argparse.Namespace) -> Sequence[Rule]:
-    if options.rules is None:
-        rules = account.rules()
-        if not rules:
-            raise WrongInputError("X has no active rule for this app: give some with --rules FILE")
-        return rules
     try:
-        return read_rules(options.rules)
+        if options.query:
+            return [Rule.checked(options.query, None, "--query")]
+        if options.rules is not None:
+            return read_rules(options.rules)
     except RulesError as error:
         raise WrongInputError(str(error).replace("RULES_FILE", "--rules")) from None
+    rules = account.rules()
+    if not rules:
+        raise WrongInputError("X has no active rule for this app: give some with --rules FILE")
+    return rules
 
 
 def _print_gaps(gaps: Sequence[Gap], covered: Sequence[Span], at: datetime) -> None:
@@ -122,9 +142,9 @@ def _print_gaps(gaps: Sequence[Gap], covered: Sequence[Span], at: datetime) -> N
         open_spans = remaining(gap.span, covered)
         seconds = sum(span.length.total_seconds() for span in open_spans)
         if not open_spans:
-            state = "filled"
-        elif max(span.end for span in open_spans) <= at - _REACH:
-            state = f"open {seconds:,.1f} s, out of reach ({DAYS} days)"
+            state = "filled but for reposts"
+        elif max(span.end for span in open_spans) <= RECENT.oldest(at):
+            state = f"open {seconds:,.1f} s, by --archive alone (over {RECENT.days} days ago)"
         else:
             state = f"open {seconds:,.1f} s"
         rows.append(
@@ -148,27 +168,41 @@ def _fill(
     dataset: Dataset,
     searches: Sequence[GapSearch],
     covered: Sequence[Span],
-    max_posts: int,
+    options: argparse.Namespace,
 ) -> None:
     topic = TopicPublisher(settings.topic)
     read, filled = 0, list(covered)
     for search in searches:
-        search.max_posts = max_posts - read
+        search.max_posts = options.max_posts - read
         published = _publish_posts(topic, search, dataset.posts(search.span))
         read += search.read
         done = Span(search.covered_from, search.span.end)
         print(
-            f"{moment(search.span.start)} to {moment(search.span.end)}: {number(search.read)} "
-            f"posts read (${search.read * DOLLARS_A_POST:,.2f}), {number(published)} published"
+            f"{moment(search.span.start)} to {moment(search.span.end)}: {number(search.read)} posts"
+            f" read (${search.read * search.product.dollars:,.2f}), {number(published)} published"
         )
         if done.start < done.end:
-            _record(topic, done, joined(done, filled), search, published)
+            whole = done if options.query else joined(done, filled)
+            _record(topic, done, whole, search, published, options.query)
             filled.append(done)
         if done.start > search.span.start:
-            raise UnfinishedError(
-                f"--max-posts {number(max_posts)} is reached: {moment(search.span.start)} to "
-                f"{moment(done.start)} is a gap still; run the command again to go on"
-            )
+            _stop(search, done.start, options)
+
+
+def _stop(search: GapSearch, reached: datetime, options: argparse.Namespace) -> None:
+    """Say why the search ended before its span did, and how to go on."""
+    rest = f"{moment(search.span.start)} to {moment(reached)}"
+    again = (
+        f"go on by --to {reached.isoformat(timespec='milliseconds').replace('+00:00', 'Z')}"
+        if options.query
+        else "run the command again to go on"
+    )
+    left = f"{rest} is {'not read' if options.query else 'a gap still'}; {again}"
+    if search.failure is not None:
+        if not search.read:
+            raise search.failure
+        raise type(search.failure)(f"{search.failure}. What was read is published; {left}")
+    raise UnfinishedError(f"--max-posts {number(options.max_posts)} is reached: {left}")
 
 
 def _publish_posts(
@@ -208,22 +242,29 @@ def _message(line: dict[str, Any], present: Mapping[int, frozenset[str] | None])
 
 
 def _record(
-    topic: TopicPublisher, done: Span, whole: Span, search: GapSearch, published: int
+    topic: TopicPublisher,
+    done: Span,
+    whole: Span,
+    search: GapSearch,
+    published: int,
+    query: str | None,
 ) -> None:
     row = event(
-        "backfilled",
+        # A query of one's own fills no gap of the stream's rules.
+        "history" if query else "backfilled",
         socket.gethostname(),
         gap_from=_microseconds(whole.start),
         gap_to=_microseconds(whole.end),
-        reason="backfill",
+        reason="history" if query else "backfill",
         detail={
             "read_from": moment(done.start),
             "read_to": moment(done.end),
+            "search": search.product.name,
             "posts_read": search.read,
             "posts_published": published,
-            # X's searches return none since 2026-05-04; the view stream_gaps tells it.
-            "reposts": False,
             "rules": [rule.tag or rule.value for rule in search.rules],
+            # X's searches return no reposts since 2026-05-04.
+            "reposts": False,
         },
     )
     for refused in topic.publish([event_message(row)]):
@@ -238,76 +279,41 @@ def _microseconds(at: datetime) -> int:
     return (at - datetime.fromtimestamp(0, UTC)) // timedelta(microseconds=1)
 
 
-DOLLARS_A_POST = 0.005
-"""Also the price of one count request. docs.x.com/x-api/getting-started/pricing, read 2026-11."""
-_RATE_WINDOW = timedelta(hours=1)
-
-
-def print_quote(
-    dataset: Dataset,
-    account: XAccount,
-    searches: Sequence[GapSearch],
-    options: argparse.Namespace,
+def _print_quote(
+    dataset: Dataset, searches: Sequence[GapSearch], options: argparse.Namespace
 ) -> None:
     """Print which posts would be read and what X would charge for them."""
-    rules, total = searches[0].rules, 0
-    for rule in rules:
+    product, total = searches[0].product, 0
+    for rule in searches[0].rules:
         print(f"rule  {harmless(rule.tag or '(no tag)')}: {harmless(rule.value)}")
     for search in searches:
         span = search.span
-        if options.count:
-            expected, how = _counted(account, search), "by X's counts"
+        if options.count or options.query:
+            expected, how = search.count(), "by X's counts"
         else:
-            expected, how = _estimated(dataset, span)
+            expected, how = dataset.expected_posts(span), "at the rate before it"
         total += expected
         print(
             f"read  {moment(span.start)} to {moment(span.end)}: about {number(expected)} posts "
-            f"(${expected * DOLLARS_A_POST:,.2f}), {how}"
+            f"(${expected * product.dollars:,.2f}), {how}"
         )
-    if options.count:
-        requests = len(rules) * len(searches)
-        print(f"paid  ${requests * DOLLARS_A_POST:,.3f} for {number(requests)} count requests")
+    if requests := sum(search.counts for search in searches):
+        print(f"paid  ${requests * DOLLARS_A_COUNT:,.3f} for {number(requests)} count requests")
     cap = options.max_posts
     print(
-        f"cost  at most {number(cap)} posts, ${cap * DOLLARS_A_POST:,.2f} (--max-posts); X charges "
-        "for posts that are in the table already, too"
+        f"cost  at most {number(cap)} posts, ${cap * product.dollars:,.2f} (--max-posts) by "
+        f"{product.name}; X charges for posts that are in the table already, too"
     )
+    print("note  X's searches return no reposts: these stay missing")
     if total > cap:
         print(
             f"note  {number(total)} are expected: the newest {number(cap)} would be read, the rest "
-            "stays a gap; raise --max-posts to read all"
+            "stays open; raise --max-posts to read all"
         )
 
 
-def _estimated(dataset: Dataset, span: Span) -> tuple[int, str]:
-    """Posts expected at the rate of the hour before the gap, which costs nothing to know."""
-    asked = span.whole_seconds.length
-    window = max(_RATE_WINDOW, asked)
-    before = dataset.post_count(Span(span.start - window, span.start))
-    minutes = window.total_seconds() / 60
-    return (
-        round(before * (asked / window)),
-        f"at the rate of the {minutes:,.0f} minutes before it ({number(before)} posts)",
-    )
-
-
-def _counted(account: XAccount, search: GapSearch) -> int:
-    """Posts by X's own count, each rule for itself; a post that two rules match counts twice."""
-    return sum(
-        int((account.call("GET", "/2/tweets/counts/recent", query).get("meta") or {}).get(
-            "total_tweet_count", 0
-        ))
-        for query in search.count_queries()
-    )  # fmt: skip
-
-
-def check_budget(settings: Settings, account: XAccount, max_posts: int) -> None:
-    """Refuse what could pass the month's post budget, where the stack has one.
-
-    Raises:
-        WrongInputError: it could.
-        UnavailableError: X does not tell how many posts are used.
-    """
+def _check_budget(settings: Settings, account: XAccount, max_posts: int) -> None:
+    """Refuse what could pass the month's post budget, where the stack has one."""
     if not settings.post_budget:
         return
     used = account.posts_used()
@@ -323,7 +329,7 @@ def checked_max_posts(value: int) -> int:
     """Return the cap.
 
     Raises:
-        WrongInputError: below the smallest page of recent search.
+        WrongInputError: below the smallest page of X's searches.
     """
     if value < SMALLEST_PAGE:
         raise WrongInputError(

@@ -20,6 +20,7 @@ JOB_SECONDS = 600.0
 BUFFER_MINUTES = 90
 """Rows younger than this may be in the streaming buffer, where DML cannot reach them.
 (cloud.google.com/bigquery/docs/data-manipulation-language says 30 minutes; older pages 90.)"""
+RATE_WINDOW = timedelta(hours=1)
 _ROWS_A_PAGE = 20_000  # else pages of 10 MB: 280,000 ids, 200 MB as Python's objects
 _IDS_A_STATEMENT = 10_000  # 350 KB of parameters, far below the 10 MB of a request
 
@@ -88,6 +89,33 @@ class Dataset:
             *_bounds(span),
         )
         return int(next(iter(rows))["posts"])
+
+    def expected_posts(self, span: Span) -> int:
+        """Return how many posts a span should hold, at the rate of the hour before it (free)."""
+        asked = span.whole_seconds.length
+        window = max(RATE_WINDOW, asked)
+        return round(self.post_count(Span(span.start - window, span.start)) * (asked / window))
+
+    def form(self, table: str) -> tuple[dict[str, str], float | None]:
+        """Return a table's columns with their types, and how long a partition is kept, in ms."""
+        found = self._client.get_table(
+            f"{self._dataset}.{table}", retry=_retry(), timeout=CALL_SECONDS
+        )
+        kept = found.time_partitioning.expiration_ms if found.time_partitioning else None
+        return {column.name: column.field_type for column in found.schema}, kept
+
+    def rows(self, sql: str, **moments: datetime) -> Iterable[Any]:
+        """Return the rows of a query: the dataset as ${dataset}, a TIMESTAMP as @name.
+
+        A moment without a zone is a DATETIME, in UTC as the columns are.
+        """
+        return self._rows(
+            sql,
+            *(
+                bigquery.ScalarQueryParameter(name, "TIMESTAMP" if at.tzinfo else "DATETIME", at)
+                for name, at in moments.items()
+            ),
+        )
 
     def held_posts(self) -> Iterator[int]:
         """Yield every post id held: of rows, and of the posts that rows refer to."""
@@ -184,7 +212,7 @@ def _retry() -> Retry:
 _GONE = "id IN UNNEST(@ids) OR original_id IN UNNEST(@ids)"
 _REPEATED = (
     "EXISTS (SELECT 1 FROM UNNEST(referenced_posts) AS r "
-    "WHERE r.type = 'retweeted' AND r.id IN UNNEST(@ids))"
+    "WHERE r.type IN ('retweeted', 'reposted') AND r.id IN UNNEST(@ids))"
 )
 _EMBEDDED = (
     "raw IS NOT NULL AND EXISTS (SELECT 1 FROM UNNEST(referenced_posts) AS r "

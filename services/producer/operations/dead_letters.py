@@ -144,7 +144,7 @@ def _repeated(post: dict[str, object]) -> set[int]:
     return {
         number
         for item in (references if isinstance(references, list) else ())
-        if isinstance(item, dict) and item.get("type") == "retweeted"
+        if isinstance(item, dict) and item.get("type") in ("retweeted", "reposted")
         if (number := _number(item.get("id"))) is not None
     }
 

@@ -2,7 +2,8 @@
 
 A letter is taken off the queue only after Pub/Sub confirmed its copy on the topic. A process that
 dies between the two leaves the letter in place, so it may be sent twice; both copies carry the
-same id and the view tweets_latest shows one. What fails again becomes a dead letter again.
+same id and the view tweets_latest shows one. What fails again becomes a dead letter again, which
+is left alone until the next command: a letter that nothing can mend would else go round for ever.
 """
 
 import argparse
@@ -114,6 +115,12 @@ def send_letters(settings: Settings, options: argparse.Namespace) -> None:
     if missing := sorted(wanted.ids - seen):
         kept[f"no dead letter has the id {missing[0]!r}"] += len(missing)
     _report(sent, kept, topic.name, acted=options.yes)
+    if queue.newer:
+        print(
+            f"left: {number(queue.newer)} dead letters came while this ran, "
+            f"{number(queue.returned)} of them sent before and refused again: "
+            "look at the reason (tweets redrive list)"
+        )
     if missing:
         raise WrongInputError(f"no dead letter has the id {missing[0]!r}: see tweets redrive list")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from operations import monitoring
 from operations.errors import WrongInputError
 from producer.settings import Token
 
@@ -30,11 +31,17 @@ class Settings:
         token: where X's bearer token is found; it is read when X is first asked.
         api_base_url: https://api.x.com, or the stand-in's address.
         post_budget: posts a month, 0 where there is no guard.
+        rules_file: the configured rules (--rules, RULES_FILE).
+        monitoring_endpoint: Cloud Monitoring's address, or a stand-in's (MONITORING_ENDPOINT).
+        table_expiration_days: what the program declares, 0 for ever; None where it is not named.
     """
 
     token: Token
     api_base_url: str
     post_budget: int
+    rules_file: Path | None
+    monitoring_endpoint: str
+    table_expiration_days: int | None
     _given: Mapping[str, str]
 
     @classmethod
@@ -42,7 +49,7 @@ class Settings:
         """Read flags and environment.
 
         Raises:
-            WrongInputError: X_API_BASE_URL or POST_BUDGET cannot work.
+            WrongInputError: X_API_BASE_URL, or a number, cannot work.
         """
         given = {}
         for name in _NAMES:
@@ -55,11 +62,7 @@ class Settings:
             # The name that infra/topic.py gives to the reader of the dead letters.
             given["dead_letter_subscription"] = f"projects/{project}/subscriptions/{topic}-reader"
         token_file = environ.get("X_BEARER_TOKEN_FILE")
-        budget = environ.get("POST_BUDGET") or "0"
-        if not (budget.isascii() and budget.isdigit()):
-            raise WrongInputError(
-                f"POST_BUDGET is {budget!r}: must be a whole number, 0 for no guard"
-            )
+        rules_file = getattr(options, "rules", None) or environ.get("RULES_FILE")
         address = (environ.get("X_API_BASE_URL") or "https://api.x.com").rstrip("/")
         if not re.fullmatch(r"https?://[^\s/?#]+", address):
             raise WrongInputError(
@@ -69,7 +72,10 @@ class Settings:
         return cls(
             token=Token(Path(token_file) if token_file else None, environ.get("X_BEARER_TOKEN")),
             api_base_url=address,
-            post_budget=int(budget),
+            post_budget=_whole(environ, "POST_BUDGET", "0 for no guard") or 0,
+            rules_file=Path(rules_file) if rules_file else None,
+            monitoring_endpoint=environ.get("MONITORING_ENDPOINT") or monitoring.ENDPOINT,
+            table_expiration_days=_whole(environ, "TABLE_EXPIRATION_DAYS", "0 for ever"),
             _given=given,
         )
 
@@ -89,9 +95,9 @@ class Settings:
         return self._named("dataset")
 
     @property
-    def project(self) -> str:
-        """The Google Cloud project of the dataset."""
-        return self.dataset.partition(".")[0]
+    def sink_subscription(self) -> str:
+        """Full name of the subscription that pushes to the function, as infra/sink.py names it."""
+        return self.topic.replace("/topics/", "/subscriptions/") + "-sink"
 
     def _named(self, name: str) -> str:
         flag, form = f"--{name.replace('_', '-')}", _FORMS[name]
@@ -101,3 +107,12 @@ class Settings:
         if not re.fullmatch(_NAMES[name], value):
             raise WrongInputError(f"{name.upper()} is {value!r}: must have the form {form}")
         return value
+
+
+def _whole(environ: Mapping[str, str], name: str, zero: str) -> int | None:
+    text = environ.get(name)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise WrongInputError(f"{name} is {text!r}: must be a whole number, {zero}")
+    return int(text)

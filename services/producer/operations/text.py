@@ -35,3 +35,14 @@ def harmless(text: str) -> str:
 def number(count: int) -> str:
     """Return 1234567 as 1,234,567."""
     return f"{count:,}"
+
+
+def age(seconds: float) -> str:
+    """Return a length of time in its two largest units: 45 s, 2 min 5 s, 3 h 10 min, 9 d 4 h."""
+    left = round(seconds)
+    if left < 60:
+        return f"{left} s"
+    for unit, large, smaller, small in (("d", 86400, "h", 3600), ("h", 3600, "min", 60)):
+        if left >= large:
+            return f"{left // large} {unit} {left % large // small} {smaller}"
+    return f"{left // 60} min {left % 60} s"

@@ -1,6 +1,7 @@
 """Calls to X with the stack's bearer token: rate limits waited out, X's own words in each error."""
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
@@ -38,6 +39,7 @@ class XAccount:
             raise WrongInputError(str(error)) from None
         hide(token)
         self._base_url = settings.api_base_url
+        self._called = -math.inf
         self._authorization = {"Authorization": f"Bearer {token}"}
         self._client = tweepy.Client(token)
         self._client.session.mount(XAdapter.TWEEPY_BASE, XAdapter(settings.api_base_url))
@@ -48,23 +50,30 @@ class XAccount:
         route: str,
         params: Mapping[str, Any] | None = None,
         json: Mapping[str, Any] | None = None,
+        every: float = 0.0,
     ) -> dict[str, Any]:
-        """Return the JSON that X answers.
+        """Return the JSON that X answers, `every` seconds after the last such call at least.
 
         Raises:
             WrongInputError: X refuses the request or the token (400, 401); its words.
             UnavailableError: anything else that did not pass in four tries.
         """
         for attempt in range(1, _TRIES + 1):
+            time.sleep(max(0.0, self._called + every - time.monotonic()) if every else 0.0)
             try:
                 answer = self._client.request(method, route, params=params, json=json).json()
             except tweepy.TooManyRequests as error:
-                self._wait(error.response.headers.get("x-rate-limit-reset", ""))
+                headers = error.response.headers
+                if headers.get("x-rate-limit-remaining", "0") != "0":
+                    # No rate limit: the month's cap is used up, which no waiting of ours mends.
+                    raise _refusal(error, f"{method} {route}") from None
+                self._wait(headers.get("x-rate-limit-reset", ""))
             except (tweepy.HTTPException, requests.RequestException, ValueError) as error:
                 if not _passing(error) or attempt == _TRIES:
                     raise _refusal(error, f"{method} {route}") from None
                 time.sleep(attempt)
             else:
+                self._called = time.monotonic()
                 if not isinstance(answer, dict):
                     raise UnavailableError(f"X answered {method} {route} with no JSON object")
                 return answer
@@ -144,6 +153,8 @@ def _refusal(error: Exception, what: str) -> OperationError:
             return WrongInputError(f"{text}: check X_BEARER_TOKEN_FILE or X_BEARER_TOKEN")
         if isinstance(error, tweepy.BadRequest):
             return WrongInputError(text)
+        if error.response.status_code in {402, 403, 429}:
+            text += ": see credits, cap and project of the app in X's console (console.x.com)"
         return UnavailableError(text)
     if isinstance(error, requests.RequestException):
         return UnavailableError(

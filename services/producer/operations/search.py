@@ -1,0 +1,282 @@
+"""X's searches over one interval for several rules at once, newest posts first.
+
+The rules advance side by side: always the one that has come the least far back is asked next. So
+at any moment there is one time down to which every rule is complete, and stopping early (because
+the posts that may be paid for are used up, or X fails) leaves one clean, shorter interval.
+
+Neither search returns reposts, since 2026-05-04. Sources, read 2026-11:
+https://docs.x.com/x-api/posts/search/integrate/paginate (pages are newest first) and .../counts.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from operations.errors import OperationError, UnavailableError, WrongInputError
+from operations.gaps import Span
+from operations.x_account import XAccount
+from producer.record import SNOWFLAKE_EPOCH, created_ms, integer
+from producer.rules import Rule
+from producer.stream import FIELDS
+
+DOLLARS_A_COUNT = 0.005
+"""Price of one count request."""
+SMALLEST_PAGE = 10
+EMPTY_SECONDS = 2.0
+"""Pause after an empty page, so that X's 450 requests in 15 minutes are never passed by these."""
+_EMPTY_PAGES = 30
+_KEYS = ("id", "media_key", "username")
+_PARAMETERS = {
+    name.replace("_", ".", 1): ",".join(value)
+    for name, value in FIELDS.items()
+    if name.endswith("_fields")
+}
+
+
+@dataclass(frozen=True)
+class SearchProduct:
+    """One of X's two searches: https://docs.x.com/x-api/getting-started/pricing.
+
+    Attributes:
+        path: last part of its addresses.
+        days: how far back it goes; None to the first id that holds its time.
+        max_query: characters of a query, pay per use; a rule of the stream may have 1,024.
+        largest_page: posts.
+        every: seconds from one request to the next, at least.
+        dollars: price of a post. X says that it may differ by the range of the data.
+    """
+
+    name: str
+    path: str
+    days: int | None
+    max_query: int
+    largest_page: int
+    every: float
+    dollars: float
+
+    def oldest(self, at: datetime) -> datetime:
+        """Return the first moment that it can read."""
+        if self.days is None:
+            return datetime.fromtimestamp(math.ceil(SNOWFLAKE_EPOCH / 1000), UTC)
+        return at - timedelta(days=self.days) + timedelta(minutes=1)
+
+
+RECENT = SearchProduct("recent search", "recent", 7, 512, 100, 0.0, 0.005)
+ARCHIVE = SearchProduct("full-archive search", "all", None, 1_024, 500, 1.0, 0.005)
+
+
+@dataclass
+class _Progress:
+    """How far back one rule has come: every match with an id from `oldest` on was read."""
+
+    rule: Rule
+    oldest: float = math.inf
+    tokens: list[str] = field(default_factory=list)
+    empty: int = 0
+    done: bool = False
+
+
+@dataclass
+class GapSearch:
+    """Reads the posts of a span.
+
+    Attributes:
+        read: posts that X returned so far; each costs.
+        covered_from: every rule is complete from this moment to the span's end.
+        counts: count requests made so far; each costs.
+        failure: what ended the search before `max_posts` did.
+    """
+
+    account: XAccount
+    product: SearchProduct
+    rules: Sequence[Rule]
+    span: Span
+    max_posts: int
+    read: int = 0
+    counts: int = 0
+    covered_from: datetime = field(init=False)
+    failure: OperationError | None = None
+    _progress: list[_Progress] = field(init=False)
+    _waiting: dict[int, dict[str, Any]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the rules.
+
+        Raises:
+            WrongInputError: a rule is longer than the search takes, or the cap too small.
+        """
+        for rule in self.rules:
+            if len(rule.value) > self.product.max_query:
+                raise WrongInputError(
+                    f"the rule {rule.tag or rule.value[:40]!r} has {len(rule.value)} characters, "
+                    f"and {self.product.name} takes {self.product.max_query}: give shorter ones "
+                    "with --rules FILE"
+                )
+        if self.max_posts < (least := SMALLEST_PAGE * len(self.rules)):
+            raise WrongInputError(
+                f"--max-posts {self.max_posts} is less than one page of {SMALLEST_PAGE} posts for "
+                f"each of the {len(self.rules)} rules: give {least} or more"
+            )
+        self.covered_from = self.span.end
+        self._progress = [_Progress(rule) for rule in self.rules]
+
+    def lines(self) -> Iterator[list[dict[str, Any]]]:
+        """Yield posts as lines of the stream (data, includes, matching_rules), each post once.
+
+        A post comes out when every rule has come past it, so it carries every rule that matched.
+        Only the last list, where `max_posts` or a failure ended the search, has posts from before
+        `covered_from`: they are paid for, and a rule that was not read so far may match them too.
+        """
+        while open_rules := [item for item in self._progress if not item.done]:
+            # A fair share, or one rule could use up what is paid for and nothing be complete.
+            left = self.max_posts - self.read
+            size = min(self.product.largest_page, max(left // len(open_rules), SMALLEST_PAGE))
+            if left < size:
+                break
+            try:
+                self._page(max(open_rules, key=lambda item: item.oldest), size)
+            except OperationError as error:
+                self.failure = error
+            yield self._complete()
+            if self.failure is not None:
+                break
+        yield list(self._waiting.values())
+
+    def count(self) -> int:
+        """Return posts by X's own counts, a request a rule; what two rules match counts twice."""
+        total = 0
+        for rule in self.rules:
+            query = {**self._query(rule), "granularity": "day"}
+            while True:
+                answer = self._call("counts", query)
+                self.counts += 1
+                meta = _object(answer.get("meta"))
+                total += integer(meta.get("total_tweet_count")) or 0
+                # The archive's counts come 31 days a page.
+                token = meta.get("next_token")
+                if not isinstance(token, str) or token == query.get("next_token"):
+                    break
+                query["next_token"] = token
+        return total
+
+    def _query(self, rule: Rule) -> dict[str, str]:
+        # What lies outside the gap, but in its whole seconds, is dropped.
+        asked = self.span.whole_seconds
+        return {
+            "query": rule.value,
+            "start_time": f"{asked.start:%Y-%m-%dT%H:%M:%SZ}",
+            "end_time": f"{asked.end:%Y-%m-%dT%H:%M:%SZ}",
+        }
+
+    def _call(self, kind: str, query: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self.account.call(
+            "GET", f"/2/tweets/{kind}/{self.product.path}", query, every=self.product.every
+        )
+
+    def _page(self, progress: _Progress, size: int) -> None:
+        parameters: dict[str, Any] = {
+            **self._query(progress.rule),
+            "max_results": size,
+            "expansions": ",".join(FIELDS["expansions"]),
+            **_PARAMETERS,
+        }
+        if progress.tokens:
+            parameters["next_token"] = progress.tokens[-1]
+        answer = self._call("search", parameters)
+        data = answer.get("data")
+        posts = [post for post in data if isinstance(post, dict)] if isinstance(data, list) else []
+        self.read += len(posts)
+        for post in posts:
+            if (post_id := integer(post.get("id"))) is not None:
+                progress.oldest = min(progress.oldest, post_id)
+                if self.span.start <= _moment(post_id) < self.span.end:
+                    self._found(post_id, post, answer, progress.rule)
+        token = _object(answer.get("meta")).get("next_token")
+        if not isinstance(token, str) or not token:
+            progress.done = True
+            return
+        if token in progress.tokens:
+            raise UnavailableError(
+                f"{self.product.name} of X leads back to a page that was read and paid for"
+            )
+        progress.tokens.append(token)
+        self._pace(progress, empty=not posts)
+
+    def _pace(self, progress: _Progress, *, empty: bool) -> None:
+        progress.empty = progress.empty + 1 if empty else 0
+        if progress.empty == _EMPTY_PAGES:
+            raise UnavailableError(
+                f"{self.product.name} of X gave {_EMPTY_PAGES} empty pages, one after another"
+            )
+        if empty:
+            time.sleep(EMPTY_SECONDS)
+
+    def _found(
+        self, post_id: int, post: dict[str, Any], answer: Mapping[str, Any], rule: Rule
+    ) -> None:
+        line = self._waiting.setdefault(
+            post_id, {"data": post, "includes": _includes(post, answer), "matching_rules": []}
+        )
+        line["matching_rules"].append(
+            {"id": rule.id or rule.value} | ({"tag": rule.tag} if rule.tag else {})
+        )
+
+    def _complete(self) -> list[dict[str, Any]]:
+        newest = max((item.oldest for item in self._progress if not item.done), default=-math.inf)
+        if newest == -math.inf:
+            self.covered_from = self.span.start
+        elif newest != math.inf:
+            # Other posts of this very millisecond may be on the next page.
+            self.covered_from = max(
+                self.span.start, min(self.span.end, _moment(int(newest), after=1))
+            )
+        ready = sorted(
+            post_id for post_id in self._waiting if _moment(post_id) >= self.covered_from
+        )
+        return [self._waiting.pop(post_id) for post_id in ready]
+
+
+def _includes(post: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a line of the stream would include: of the page's, what expands this post."""
+    includes = _object(answer.get("includes"))
+    kinds = {kind: _objects(items) for kind, items in includes.items()}
+    posts = {item.get("id"): item for item in [*kinds.get("tweets", ()), *kinds.get("posts", ())]}
+    named = {
+        name for path in FIELDS["expansions"] for name in _expanded(post, path.split("."), posts)
+    }
+    found = {
+        kind: [item for item in items if named & {item.get(key) for key in _KEYS}]
+        for kind, items in kinds.items()
+    }
+    return {kind: items for kind, items in found.items() if items}
+
+
+def _expanded(
+    value: object, path: Sequence[str], posts: Mapping[object, dict[str, Any]]
+) -> Iterator[str]:
+    """Yield the ids that an expansion such as referenced_tweets.id.author_id leads to."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _expanded(item, path, posts)
+    elif isinstance(value, str):
+        if not path:
+            yield value
+        elif value in posts:
+            yield from _expanded(posts[value], path, posts)
+    elif isinstance(value, dict) and path:
+        yield from _expanded(value.get(path[0]), path[1:], posts)
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _moment(post_id: int, after: int = 0) -> datetime:
+    return datetime.fromtimestamp((created_ms(post_id) + after) / 1000, UTC)
