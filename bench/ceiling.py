@@ -24,8 +24,8 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 
 from bench.child import say, told
 from bench.posts import messages
-from producer.message import Message
-from producer.publisher import BATCH_BYTES, BATCH_MESSAGES, LINGER
+from producer.messages import Message
+from producer.outbox import BATCH_BYTES, BATCH_MESSAGES, LINGER
 
 
 def by_client(ready: list[Message], topic: str, count: int) -> None:

@@ -12,7 +12,7 @@ from local.x.posts import Rule
 from local.x.projection import KNOWN, Projection
 from local.x.query import parse
 from local.x.timeline import Timeline
-from producer.message import Message, post_message
+from producer.messages import Message, post_message
 from producer.record import to_record
 from producer.stream import FIELDS
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from local.x.snowflake import first_at
-from producer.coverage import Coverage
-from producer.state import StateDir
+from producer.gap import Coverage
+from producer.store import Store
 
 NOON = 1_795_348_800_000_000  # microseconds since 1970
 
@@ -16,12 +16,12 @@ def post(at: int) -> int:
 
 def test_a_gap_begins_when_the_last_post_was_made_not_when_it_was_read(tmp_path: Path) -> None:
     """With two seconds of posts unread in the socket, a kill loses none outside the gap."""
-    state = StateDir(tmp_path)
-    before = Coverage(state, "pod")
+    store = Store(tmp_path)
+    before = Coverage(store, "pod")
     before.covered(NOON, post(NOON - 2_000_000))
     before.save()
-    gap = Coverage(state, "pod").gap
-    state.close()
+    gap = Coverage(store, "pod").gap
+    store.close()
     assert gap is not None
     assert gap["reason"] == "killed"
     assert gap["from"] == NOON - 2_000_000
@@ -29,18 +29,18 @@ def test_a_gap_begins_when_the_last_post_was_made_not_when_it_was_read(tmp_path:
 
 def test_an_id_of_long_ago_makes_no_gap_of_years(tmp_path: Path) -> None:
     """The stream has no posts older than five minutes, and each minute of a gap costs money."""
-    state = StateDir(tmp_path)
-    coverage = Coverage(state, "pod")
+    store = Store(tmp_path)
+    coverage = Coverage(store, "pod")
     coverage.covered(NOON, 5)
     assert coverage.until == NOON - 300_000_000
-    state.close()
+    store.close()
 
 
 def test_a_keep_alive_covers_until_it_came(tmp_path: Path) -> None:
     """A stream that is quiet has no posts on their way."""
-    state = StateDir(tmp_path)
-    coverage = Coverage(state, "pod")
+    store = Store(tmp_path)
+    coverage = Coverage(store, "pod")
     coverage.covered(NOON, post(NOON - 2_000_000))
     coverage.covered(NOON + 20_000_000)
     assert coverage.until == NOON + 20_000_000
-    state.close()
+    store.close()

@@ -22,7 +22,7 @@ from local.pubsub import PubSubServer
 from local.x import XServer
 from local.x.snowflake import first_at
 from operations.__main__ import main
-from producer.events import event
+from producer.messages import event
 from producer.record import to_record
 
 ROOT = Path(__file__).resolve().parents[2]

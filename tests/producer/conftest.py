@@ -23,8 +23,8 @@ from google.pubsub_v1.services.subscriber.transports import SubscriberGrpcTransp
 from local.pubsub import PubSubServer
 from local.x import XServer
 from producer import service
-from producer.state import StateDir
-from tests.producer.parts import RULES, TOKEN, Here, Producer, Topic, free_port
+from producer.store import Store
+from tests.producer.parts import FAST, RULES, TOKEN, Here, Producer, Topic, free_port
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +102,6 @@ def environ(tmp_path: Path, rules_file: Path, topic: Topic, letters: Topic) -> d
         "STATE_DIR": str(tmp_path / "state"),
         "PORT": str(free_port()),
         "INSTANCE": "producer-test",
-        "BACKOFF_SCALE": "0.01",
     }
 
 
@@ -129,6 +128,7 @@ def here(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[C
     """Starts producers in this process."""
     monkeypatch.setattr(service, "RULES_EVERY", 0.3)
     monkeypatch.setattr(service, "FLUSH", 2.0)
+    monkeypatch.setattr(service, "WAITS", FAST)
     started: list[Here] = []
 
     def start(x: XServer, **more: str) -> Here:
@@ -173,8 +173,8 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, str]:
 
 
 @pytest.fixture
-def state(tmp_path: Path) -> Iterator[StateDir]:
-    """A STATE_DIR."""
-    made = StateDir(tmp_path / "state")
+def store(tmp_path: Path) -> Iterator[Store]:
+    """A new store."""
+    made = Store(tmp_path / "state")
     yield made
     made.close()

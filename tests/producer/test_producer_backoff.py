@@ -8,7 +8,7 @@ import time
 import pytest
 
 from producer.backoff import Backoff, Pacer, Waits
-from producer.state import StateDir
+from producer.store import Store
 
 
 def test_network_drops() -> None:
@@ -53,7 +53,7 @@ def test_unreachable_is_never_at_once() -> None:
     assert Backoff(Waits()).unreachable() == 0.25
 
 
-def test_never_above_x_limit(state: StateDir) -> None:
+def test_never_above_x_limit(store: Store) -> None:
     """Whatever drops and restarts happen, no 15 minutes see more than 50 connects, and a drop now
     and then is answered at once.
     """
@@ -62,7 +62,7 @@ def test_never_above_x_limit(state: StateDir) -> None:
     def clock() -> float:
         return now
 
-    pacer = Pacer(state, clock)
+    pacer = Pacer(store, clock)
     chance = random.Random(7)
     connects: list[float] = []
     for _ in range(400):
@@ -71,13 +71,13 @@ def test_never_above_x_limit(state: StateDir) -> None:
         connects.append(now)
         now += chance.choice([0.001, 0.5, 5])
         if chance.random() < 0.2:
-            pacer = Pacer(state, clock)  # a restart
+            pacer = Pacer(store, clock)  # a restart
     for at in connects:
         assert sum(at <= other < at + 900 for other in connects) <= 50
     assert connects[30] - connects[0] < 200
 
 
-def test_state_of_a_clock_set_back(state: StateDir) -> None:
+def test_state_of_a_clock_set_back(store: Store) -> None:
     """Connects noted in the future, by a clock that was wrong, do not keep the stream shut."""
-    state.write("connects.json", {"at": [9e9] * 60})
-    assert Pacer(state).wait() == 0
+    store.append(states={"connects": {"at": [9e9] * 60}})
+    assert Pacer(store).wait() == 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from local.x import XServer
-from producer.budget import Budget, Usage, UsageError, next_reset, read_usage
-from producer.state import StateDir
+from producer.budget import Budget, Usage, UsageError, last_reset, next_reset, read_usage
+from producer.store import Store
 from producer.stream import Stream
 
 
@@ -30,68 +33,183 @@ def _moment(text: str) -> float:
 def test_next_reset(now: str, day: int, expected: str) -> None:
     """The period begins at 00:00 UTC of X's day, or of the last day of a shorter month."""
     assert next_reset(_moment(now), day) == _moment(expected)
+    assert next_reset(last_reset(_moment(now), day), day) == _moment(expected)
+    assert last_reset(_moment(now), day) <= _moment(now)
 
 
-def test_pause_resume_and_restart(state: StateDir) -> None:
+NOON = _moment("2026-11-22T12:00:00")
+
+
+def _known(limit: int, store: Store | None = None, used: int = 0, at: float = NOON) -> Budget:
+    """A budget whose count X has confirmed."""
+    budget = Budget(limit, store, lambda: at)
+    budget.reading(Usage(used, 1, at))
+    return budget
+
+
+def test_pause_resume_and_restart(store: Store) -> None:
     """It pauses before the limit is passed, stays so over a restart, and begins anew with X's
     period, even while X still tells the old number.
     """
-    now = _moment("2026-11-22T12:00:00")
-    budget = Budget(1000, state, lambda: now)
-    budget.reading(Usage(900, 1))
-    assert not any(budget.count() for _ in range(99))
-    assert budget.count()
-    assert budget.used == 1000
+    budget = _known(1000, store, 900)
+    while not budget.read(1):
+        pass
+    assert 900 < budget.used <= 1000
     budget.paused = True
-    budget.tick()
-    again = Budget(1000, state, lambda: now)
-    again.reading(Usage(900, 1))  # lags
-    assert again.spent
+    budget.settle()
+    used = budget.used
+    again = Budget(1000, store, lambda: NOON)
+    again.reading(Usage(900, 1, NOON))  # lags
+    assert (again.spent, again.used) == (True, used)
     assert again.until() == "2026-12-01T00:00:00Z"
-    now = _moment("2026-12-01T00:00:01")
-    assert again.tick()
-    assert again.used == 0
-    assert not again.spent
-    again.reading(Usage(950, 1))  # last month's number still
-    assert again.used == 0
-    again.reading(Usage(40, 1))
+    december = _moment("2026-12-01T00:00:01")
+    assert again.reading(Usage(950, 1, december))  # last month's number still
+    assert (again.spent, again.used) == (False, 0)
+    again.reading(Usage(40, 1, december + 60))
     assert again.used == 40
+    again.settle()
     # A pod that was away when the month changed.
-    assert Budget(1000, state, lambda: now + 40 * 86400).tick()
+    later = Budget(1000, store, lambda: december + 40 * 86400)
+    assert later.asks
+    assert later.reading(Usage(7, 1, december + 40 * 86400))
+    assert later.used == 7
 
 
 def test_other_apps_count() -> None:
     """X's number counts when it is larger than ours, and ours is added to it from then on."""
-    budget = Budget(1000, None)
-    for _ in range(10):
-        budget.count()
-    budget.reading(Usage(500, 1))
-    budget.count()
+    budget = _known(1000, used=10)
+    budget.reading(Usage(500, 1, NOON))
+    budget.read(1)
     assert budget.used == 501
-    budget.reading(Usage(100, 1))
+    budget.reading(Usage(100, 1, NOON))
     assert budget.used == 501
 
 
-def test_margin_for_what_is_on_the_wire() -> None:
-    """At speed it stops two seconds of posts early, a fifth of the budget at most, and stays so."""
-    budget = Budget(10_000, None)
-    for _ in range(9_900):
-        budget.count()
-    budget.tick()
-    assert budget.count()
-    budget.paused = True
-    budget.tick()
-    budget.tick()
+@pytest.mark.parametrize(
+    ("limit", "chunk"), [(100, 1), (100, 48), (1000, 7), (1000, 48), (10_000, 48), (10_000, 180)]
+)
+def test_never_more_than_a_chunk_beyond(limit: int, chunk: int) -> None:
+    """At any speed, with two chunks on the wire when it leaves, the limit is passed by no more than
+    a chunk, and not for want of trying: most of a large one is used.
+    """
+    budget = _known(limit)
+    while not budget.read(chunk):
+        pass
+    for _ in range(2):
+        budget.read(chunk)
+    assert limit * 0.79 <= budget.used <= limit + chunk
     assert budget.spent
+
+
+def test_a_kill_gives_nothing_back(store: Store) -> None:
+    """However often it is killed while X's usage does not answer, what is bought, an unseen chunk
+    a time included, is no more than the budget and a chunk.
+    """
+    _known(1000, store).settle()
+    bought = 0
+    for _ in range(50):
+        budget = Budget(1000, store, lambda: NOON)
+        if budget.spent:
+            break
+        assert budget.reserve()
+        for _ in range(3):
+            if budget.read(48):
+                break
+            bought += 48
+            store.append(states={"budget": budget.state()})
+        bought += 48  # read in the moment of the kill
+    assert 200 < bought <= 1000 + 48
+
+
+def test_a_stop_gives_back_what_was_not_read(store: Store) -> None:
+    """After a stop the count is what was read."""
+    budget = _known(1000, store)
+    budget.reserve()
+    budget.read(5)
+    store.append(states={"budget": budget.state()})
+    assert Budget(1000, store, lambda: NOON).used > 100
+    budget.settle()
+    assert Budget(1000, store, lambda: NOON).used == 5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"used": -100_000}, {"used": "500"}, {"used": None}, {"used": 5.5}, {"used": True},
+        {"reserved": []}, {"period_end": "soon"}, {"period_start": NOON + 86_400},
+        {"period_end": 0}, {"reset_day": 99}, {"warned": 1}, {"x_posts": -1}, "a list",
+        {"used": ...},
+    ],
+)  # fmt: skip
+def test_no_trusted_count_reads_nothing(store: Store, change: Any) -> None:
+    """A count that cannot be right is not zero: nothing is read until X's usage answers, and then
+    X's number counts.
+    """
+    _known(1000, store, 500).settle()
+    kept: Any = store.read("budget", dict)
+    if isinstance(change, dict):
+        kept.update({name: value for name, value in change.items() if value is not ...})
+        for name in [name for name, value in change.items() if value is ...]:
+            del kept[name]
+    else:
+        kept = ["a list"]
+    store.append(states={"budget": kept})
+    budget = Budget(1000, store, lambda: NOON)
+    assert (budget.trusted, budget.spent, budget.asks) == (False, True, True)
+    budget.reading(Usage(700, 1, NOON))
+    assert (budget.trusted, budget.spent, budget.used) == (True, False, 700)
+
+
+def test_a_new_one_asks_first(store: Store) -> None:
+    """A first start has no count either; without a limit nothing waits for one."""
+    assert Budget(1000, store).spent
+    assert not Budget(0, store).spent
+    assert not Budget(0, store).asks
+
+
+def test_a_clock_that_jumps_buys_nothing_twice(store: Store) -> None:
+    """Our clock a month ahead and back, restarts in between: X's clock says when a period ends."""
+    for ours in (NOON, NOON + 40 * 86_400, NOON - 86_400, NOON):
+        budget = Budget(1000, store, lambda ours=ours: ours)  # type: ignore[misc]
+        budget.reading(Usage(990, 1, NOON))
+        assert not budget.reading(Usage(990, 1, NOON + 60))
+        while not budget.read(1):
+            pass
+        budget.settle()
+        assert budget.spent
+        assert 990 <= budget.used <= 1000
+    assert budget.reading(Usage(3, 1, _moment("2026-12-01T00:00:05")))
+    assert not budget.spent
+
+
+def test_a_lost_count_on_the_first_day() -> None:
+    """Where the state is lost while X still tells last month's number, it is taken for this one's,
+    and let go when X tells the new one.
+    """
+    first = _moment("2026-12-01T00:10:00")
+    budget = Budget(1000, None, lambda: first)
+    budget.reading(Usage(999, 1, first))
+    assert budget.read(1)
+    budget.reading(Usage(20, 1, first + 3600))
+    assert not budget.spent
+    assert budget.used == 21
+
+
+def test_leaves_early_at_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 250 posts a second it stops two seconds of posts early, a fifth of the budget at most."""
+    passed = itertools.count(0.0, 1 / 250)
+    monkeypatch.setattr(time, "monotonic", lambda: next(passed))
+    budget = _known(10_000)
+    while not budget.read(1):
+        pass
+    assert budget.used == pytest.approx(9_500, abs=20)
 
 
 def test_warns_once_a_period() -> None:
     """80 % is told once."""
-    budget = Budget(10, None)
-    for _ in range(7):
-        budget.count()
+    budget = _known(10, used=7)
     assert not budget.warn()
-    budget.count()
+    budget.read(1)
     assert budget.warn()
     assert not budget.warn()
 
@@ -99,7 +217,7 @@ def test_warns_once_a_period() -> None:
 def test_no_limit() -> None:
     """0 is no limit."""
     budget = Budget(0, None)
-    assert not any(budget.count() for _ in range(100))
+    assert not any(budget.read(1) for _ in range(100))
     assert not budget.warn()
     assert budget.used == 100
 
@@ -108,43 +226,12 @@ def test_reads_x_usage(make_x: Callable[..., XServer]) -> None:
     """X's endpoint is read; an error or an answer of another form is one line."""
     x = make_x(usage=123, cap_reset_day=17)
     client = Stream("some-token", x.url)
-    assert read_usage(client) == Usage(123, 17)
+    usage = read_usage(client)
+    assert (usage.posts, usage.reset_day) == (123, 17)
+    assert usage.at == pytest.approx(time.time(), abs=5), "X's clock, by its Date header"
     x.app.faults.add({"kind": "http", "path": "/2/usage/tweets", "status": 503})
     with pytest.raises(UsageError, match="503"):
         read_usage(client)
     x.app.ledger.usage.cap_reset_day = 99
     with pytest.raises(UsageError, match="no usage"):
         read_usage(client)
-
-
-def test_the_margin_holds_until_the_pause(state: StateDir) -> None:
-    """A turn of the clock between the disconnect and the pause does not connect again: what X still
-    sends would pass the budget.
-    """
-    now = _moment("2026-11-22T12:00:00")
-    budget = Budget(10_000, state, lambda: now)
-    budget.reading(Usage(9_800, 1))
-    budget.tick()
-    assert not any(budget.count() for _ in range(90))
-    budget.tick()  # 90 a turn: it leaves 180 early
-    while not budget.count():
-        pass
-    assert budget.used < 10_000
-    budget.tick()
-    budget.tick()  # nothing was read in this one
-    assert budget.spent
-
-
-def test_first_number_of_a_period_that_began_while_it_was_off(state: StateDir) -> None:
-    """Started after the period's end, it counts X's number for the new period, also where X
-    answers before the clock's first turn.
-    """
-    now = _moment("2026-11-30T12:00:00")
-    first = Budget(1000, state, lambda: now)
-    first.reading(Usage(900, 1))
-    first.save()
-    now = _moment("2026-12-05T12:00:00")
-    second = Budget(1000, state, lambda: now)
-    second.reading(Usage(400, 1))
-    second.tick()
-    assert second.used == 400

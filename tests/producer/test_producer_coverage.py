@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 
-from producer.coverage import Coverage
-from producer.state import StateDir
+from producer.gap import Coverage
+from producer.store import Store
 
 
-def test_no_gap_before_the_first_byte(state: StateDir) -> None:
+def test_no_gap_before_the_first_byte(store: Store) -> None:
     """Where nothing was ever covered, nothing is missing."""
-    coverage = Coverage(state, "me")
+    coverage = Coverage(store, "me")
     coverage.ended("unreachable")
     assert coverage.resumed(5, None, 0) is None
 
 
-def test_gap_over_failures(state: StateDir) -> None:
+def test_gap_over_failures(store: Store) -> None:
     """One gap holds all failed connects in it, keeps its first reason and names its neighbours."""
-    coverage = Coverage(state, "me")
+    coverage = Coverage(store, "me")
     coverage.covered(1_000_000, 17)
     coverage.ended("disconnected", {"how": "reset"})
     coverage.ended("http_503")
@@ -35,20 +35,20 @@ def test_gap_over_failures(state: StateDir) -> None:
     assert coverage.resumed(4_000_000, None, 0) is None
 
 
-def test_kill_and_stop_are_told_apart(state: StateDir) -> None:
+def test_kill_and_stop_are_told_apart(store: Store) -> None:
     """After a kill the gap begins at the heartbeat with reason killed; after a stop, at the stop;
     one that was open stays open with its reason.
     """
-    coverage = Coverage(state, "me")
+    coverage = Coverage(store, "me")
     coverage.covered(1_000_000, 17)
     coverage.save()
-    killed = Coverage(state, "me")
+    killed = Coverage(store, "me")
     row = killed.resumed(2_000_000, None, 0)
     assert row is not None
     assert (row["reason"], row["gap_from"]) == ("killed", "1970-01-01T00:00:01.000000Z")
     killed.covered(5_000_000, 19)
     killed.ended("shutdown")
-    stopped = Coverage(state, "me")
+    stopped = Coverage(store, "me")
     assert stopped.gap is not None
     assert stopped.gap["reason"] == "shutdown"
     row = stopped.resumed(7_000_000, None, 0)
@@ -56,18 +56,18 @@ def test_kill_and_stop_are_told_apart(state: StateDir) -> None:
     assert row["last_id_before"] == 19
     stopped.covered(8_000_000)
     stopped.ended("disconnected")
-    again = Coverage(state, "me")
+    again = Coverage(store, "me")
     assert again.gap is not None
     assert again.gap["reason"] == "disconnected"
 
 
-def test_every_failed_connect_outlives_a_kill(state: StateDir) -> None:
+def test_every_failed_connect_outlives_a_kill(store: Store) -> None:
     """The count of failed connects in STATE_DIR is the last one, not the first."""
-    coverage = Coverage(state, "me")
+    coverage = Coverage(store, "me")
     coverage.covered(1_000_000, 17)
     coverage.ended("disconnected")
     for _ in range(3):
         coverage.ended("http_503")
-    kept = Coverage(state, "me").gap
+    kept = Coverage(store, "me").gap
     assert kept is not None
     assert kept["failures"] == {"http_503": 3}

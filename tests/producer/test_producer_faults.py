@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import time
 from collections.abc import Callable
@@ -13,8 +12,10 @@ import pytest
 
 from local.pubsub import PubSubServer
 from local.x import XServer
-from producer import journal, service
-from tests.producer.parts import Here, Topic, delivered, settled, wait_for
+from producer import outbox, service
+from producer.backoff import Waits
+from producer.store import Store
+from tests.producer.parts import Here, Topic, delivered, kept, settled, wait_for
 
 RunHere = Callable[..., Here]
 MakeX = Callable[..., XServer]
@@ -24,48 +25,53 @@ def _ids(rows: list[dict[str, Any]]) -> set[int]:
     return {row["id"] for row in rows}
 
 
-def _segments(tmp_path: Path) -> list[Path]:
-    return list((tmp_path / "state" / "journal").glob("*.seg"))
-
-
-def test_stalled_publishing_disconnects_and_recovers(
+def test_reads_on_behind_a_dead_pubsub(
     here: RunHere, make_x: MakeX, topic: Topic, pubsub: PubSubServer
 ) -> None:
-    """Behind a dead Pub/Sub it leaves X on purpose, holds what it has, and comes back by itself."""
+    """Behind a dead Pub/Sub it stays connected, holds what it reads, and publishes all later."""
     x = make_x(rate=200)
-    producer = here(x, PUBLISH_STALL_SECONDS="0.5")
+    producer = here(x)
     wait_for(lambda: producer.metric("posts_total") > 50)
     pubsub.faults.publish_unavailable(2)
+    wait_for(lambda: producer.metric("publish_failed_total") > 0)
+    wait_for(lambda: producer.metric("buffered_posts") > 200)
+    assert producer.get("/readyz") == (200, "streaming\n")
+    wait_for(lambda: producer.metric("buffered_posts") < 50, 15, what="published")
+    assert producer.stop() == 0
+    assert settled(x) <= _ids(topic.posts())
+    assert topic.events("gap") == []
+
+
+def test_full_volume_disconnects(
+    here: RunHere,
+    make_x: MakeX,
+    topic: Topic,
+    pubsub: PubSubServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is held is bounded: when the volume is full X is left on purpose, and nothing of what it
+    sent is lost.
+    """
+    monkeypatch.setattr(Store, "room", property(lambda each: 1_000_000 - sum(each.waiting) * 1000))
+    monkeypatch.setattr(outbox, "ROOM_AGAIN", 900_000)
+    x = make_x(rate=0)
+    pubsub.faults.publish_unavailable(1.5)
+    producer = here(x)
     wait_for(lambda: producer.get("/readyz")[1] == "paused_publish\n", what="paused")
     assert producer.get("/healthz")[0] == 200
-    wait_for(lambda: x.app.control.snapshot()["connected"] == 0, what="disconnected")
-    held = producer.metric("buffered_posts")
-    assert held > 0
+    # What X had sent when we left is taken too: it is paid.
+    assert producer.metric("buffered_posts") < 20_000
+    assert producer.metric("room_bytes") < 0
+    wait_for(lambda: topic.events("publish_stalled"), 15, what="recovered")
     wait_for(lambda: producer.get("/readyz")[1] == "streaming\n", 15, what="streaming again")
     assert producer.stop() == 0
     assert settled(x) <= _ids(topic.posts())
-    assert [row["reason"] for row in topic.events("publish_stalled")] == ["publish_stalled"]
-    assert "publish_stalled" in [row["reason"] for row in topic.events("gap")]
-
-
-def test_full_buffer_disconnects(
-    here: RunHere, make_x: MakeX, topic: Topic, pubsub: PubSubServer
-) -> None:
-    """The buffer is bounded: when it is full, X is disconnected, and nothing of it is lost."""
-    x = make_x(rate=0)
-    pubsub.faults.publish_unavailable(1.5)
-    producer = here(x, BUFFER_POSTS="1000")
-    wait_for(lambda: producer.get("/readyz")[1] == "paused_publish\n", what="paused")
-    # What X had sent when we left is taken too: it is paid.
-    assert producer.metric("buffered_posts") < 20_000
-    wait_for(lambda: topic.events("publish_stalled"), 15, what="recovered")
-    assert producer.stop() == 0
-    assert settled(x) <= _ids(topic.posts())
     assert topic.events("publish_stalled")[0]["reason"] == "buffer_full"
+    assert "buffer_full" in [row["reason"] for row in topic.events("gap")]
 
 
 def test_missing_dead_letter_topic_does_not_stop_posts(
-    here: RunHere, make_x: MakeX, topic: Topic, tmp_path: Path
+    here: RunHere, make_x: MakeX, topic: Topic, environ: dict[str, str]
 ) -> None:
     """A dead-letter topic that does not exist is told; posts go on, and the bad line is kept."""
     x = make_x(rate=0, count=50)
@@ -75,7 +81,7 @@ def test_missing_dead_letter_topic_does_not_stop_posts(
     assert not producer.service.ended.is_set()
     wait_for(lambda: any("not-there" in line for line in producer.log), what="the line in the log")
     assert producer.stop() == 0
-    assert _segments(tmp_path)
+    assert kept(environ)[1] == 1
 
 
 def test_bad_lines_are_dead_lettered(
@@ -227,25 +233,40 @@ def test_budget_pauses_and_survives_restart(here: RunHere, make_x: MakeX, topic:
     assert topic.events("budget_resumed")
 
 
-def test_usage_endpoint_down(here: RunHere, make_x: MakeX, topic: Topic) -> None:
-    """Without X's usage the stream is read all the same, by our own count, and this is logged."""
+def test_usage_endpoint_down(
+    here: RunHere, make_x: MakeX, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without X's usage a budget that nothing is known of yet waits for it, and asks again; one
+    that is known goes on by our own count. Both are told.
+    """
+    monkeypatch.setattr(service, "USAGE_AGAIN", 0.5)
+    down = {"kind": "http", "path": "/2/usage/tweets", "status": 503}
     x = make_x(rate=0, count=50)
-    x.app.faults.add({"kind": "http", "path": "/2/usage/tweets", "status": 503, "count": 5})
-    producer = here(x, POST_BUDGET="1000")
-    wait_for(lambda: len(topic.posts()) == 50)
-    wait_for(lambda: producer.metric("budget_used") == 50)
-    assert producer.stop() == 0
-    assert any("usage cannot be read" in line for line in producer.log)
+    x.app.faults.add({**down, "count": 3})
+    first = here(x, POST_BUDGET="1000")
+    wait_for(lambda: first.get("/readyz") == (200, "paused_budget\n"), what="paused")
+    assert topic.posts() == []
+    wait_for(lambda: len(topic.posts()) == 50, what="reading, once X answers")
+    wait_for(lambda: first.metric("budget_used") == 50)
+    assert first.stop() == 0
+    assert any("nothing is read until X answers" in line for line in first.log)
+    x.settings.count = 100
+    x.app.faults.add({**down, "count": 50})
+    second = here(x, POST_BUDGET="1000")
+    wait_for(lambda: len(topic.posts()) == 100)
+    assert second.stop() == 0
+    assert any("going by our own count, 50" in line for line in second.log)
 
 
 def test_token_file_is_read_again(
-    here: RunHere, make_x: MakeX, topic: Topic, tmp_path: Path
+    here: RunHere, make_x: MakeX, topic: Topic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A token that X revoked is replaced by the file's new one without a restart."""
     x = make_x(rate=300, token="first-token")
     file = tmp_path / "token"
     file.write_text("first-token\n")
-    producer = here(x, X_BEARER_TOKEN_FILE=str(file), BACKOFF_SCALE="1")
+    monkeypatch.setattr(service, "WAITS", Waits())
+    producer = here(x, X_BEARER_TOKEN_FILE=str(file))
     wait_for(lambda: len(topic.posts()) > 10)
     x.settings.token = "second-token"
     x.app.faults.add({"kind": "close"})
@@ -311,30 +332,36 @@ def test_unreachable_x_is_told(here: RunHere, make_x: MakeX) -> None:
 
 
 def test_full_disk_is_told_and_nothing_is_lost(
-    here: RunHere,
-    make_x: MakeX,
-    topic: Topic,
-    pubsub: PubSubServer,
-    monkeypatch: pytest.MonkeyPatch,
+    here: RunHere, make_x: MakeX, topic: Topic, pubsub: PubSubServer
 ) -> None:
-    """When the disk takes no more, X is disconnected, what was read is still published, and reading
-    goes on when there is room again.
+    """When the disk takes no more, reading goes on through memory, what was read is published, and
+    the log does not claim more. With a budget X is left: no post may be read off the account.
     """
-    monkeypatch.setattr(journal, "SEGMENT_BYTES", 50_000)
     x = make_x(rate=500)
     producer = here(x)
     wait_for(lambda: producer.metric("posts_total") > 100)
-
-    def no_room(descriptor: int, size: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as disk:
-        disk.setattr(journal, "_reserve", no_room)
-        pubsub.faults.publish_unavailable(1)
-        wait_for(lambda: producer.get("/readyz")[1] == "paused_publish\n", what="paused")
-        assert any("STATE_DIR takes no more" in line for line in producer.log)
-    wait_for(lambda: producer.get("/readyz")[1] == "streaming\n", what="streaming again")
+    assert producer.service._outbox is not None
+    disk = producer.service._outbox.store._db
+    disk.execute("PRAGMA query_only = ON")
+    pubsub.faults.publish_unavailable(1)
+    wait_for(lambda: producer.metric("memory_bytes") > 0)
+    assert any("STATE_DIR takes no more" in line for line in producer.log)
+    assert producer.get("/readyz")[1] == "streaming\n"
+    wait_for(lambda: producer.metric("buffered_posts") < 50, what="published from memory")
+    disk.execute("PRAGMA query_only = OFF")
+    wait_for(lambda: producer.metric("memory_bytes") == 0)
     assert producer.stop() == 0
     assert settled(x) <= _ids(topic.posts())
+    assert topic.events("gap") == []
+    careful = here(x, POST_BUDGET="1000000")
+    wait_for(lambda: topic.events("gap"), what="streaming")
+    assert careful.service._outbox is not None
+    disk = careful.service._outbox.store._db
+    disk.execute("PRAGMA query_only = ON")
+    wait_for(lambda: careful.get("/readyz")[1] == "paused_publish\n", what="paused")
+    disk.execute("PRAGMA query_only = OFF")
+    wait_for(lambda: careful.get("/readyz")[1] == "streaming\n", what="streaming again")
+    assert careful.stop() == 0
+    assert settled(x) <= _ids(topic.posts())
     assert topic.events("publish_stalled")[0]["reason"] == "disk_full"
-    assert [gap["reason"] for gap in topic.events("gap")] == ["disk_full"]
+    assert [gap["reason"] for gap in topic.events("gap")] == ["shutdown", "disk_full"]

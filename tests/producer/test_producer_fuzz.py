@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from pathlib import Path
-from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from producer.intake import Intake, classify
-from producer.journal import Journal
-from producer.message import Message
-from producer.stats import Stats
+from producer.lines import Line
+from producer.messages import LETTERS
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -45,45 +40,25 @@ LINES = st.one_of(
 )  # fmt: skip
 
 
-class Kept:
-    """A publisher that keeps what it is given."""
-
-    full = False
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[Message, Any]] = []
-
-    def put(self, message: Message, segment: Any) -> None:
-        """Keep."""
-        self.messages.append((message, segment))
-
-
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
-@given(lines=st.lists(LINES, max_size=4))
-def test_any_line_is_kept_and_settled(lines: list[bytes]) -> None:
+@given(line=LINES, letters=st.booleans())
+def test_any_line_is_one_thing(line: bytes, *, letters: bool) -> None:
     """Whatever a line holds, it becomes exactly one post, control event, or dead letter with its
-    bytes; each message can be encoded; and when all are published the journal is empty.
+    bytes and its event; each message can be encoded.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        journal = Journal(Path(folder))
-        posts, letters, stats = Kept(), Kept(), Stats()
-        intake = Intake(journal, posts, letters, stats, "me", lambda: None)  # type: ignore[arg-type]
-        for line in lines:
-            before = len(posts.messages), len(letters.messages)
-            read = intake.read(line)
-            kinds = [m.attributes["kind"] for m, _ in posts.messages[before[0] :]]
-            buried = [m.data for m, _ in letters.messages[before[1] :]]
-            if isinstance(read, int):
-                assert (kinds, buried) == (["post"], [])
-            elif read is not None:
-                assert (kinds, buried) == (["event"], [])
-            else:
-                assert (kinds, buried) == (["event"], [line])
-            assert type(classify(line)) is type(read)
-        for message, _ in posts.messages:
+    found = Line.of(line, 1_790_000_000_000_000, "me", letters=letters)
+    kinds = [message.attributes["kind"] for _, message, _ in found.entries]
+    if found.post_id is not None:
+        assert kinds == ["post"]
+    elif found.control is not None:
+        assert kinds == ["event"]
+    else:
+        assert found.reason
+        assert kinds == (["line", "event"] if letters else ["event"])
+    for topic, message, made_at in found.entries:
+        assert made_at > 0
+        assert all(len(value.encode()) <= 1024 for value in message.attributes.values())
+        if topic == LETTERS:
+            assert message.data == line
+        else:
             json.loads(message.data.decode())
-            assert all(len(v.encode()) <= 1024 for v in message.attributes.values())
-        for _, segment in posts.messages + letters.messages:
-            journal.published(segment)
-        journal.close()
-        assert list(Path(folder).iterdir()) == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from producer.message import cut, dead_letter, event_message, post_message
+from producer.messages import cut, dead_letter, event_message, post_message
 from producer.record import RecordError, created_at, timestamp, to_record
 
 SCHEMA = Path(__file__).parents[2] / "services/sink_function/sink/schema"
@@ -99,7 +99,7 @@ def test_row_is_the_schema(line: dict[str, Any]) -> None:
 
 def test_event_is_the_schema() -> None:
     """An event row has the columns of its schema file that are the producer's."""
-    from producer.events import event
+    from producer.messages import event
 
     schema = json.loads((SCHEMA / "stream_events.json").read_text())
     row = event("gap", "me", gap_from=AT, gap_to=AT, last_id_before=1, detail={"a": [1]})

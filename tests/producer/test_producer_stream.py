@@ -16,15 +16,16 @@ import pytest
 import requests
 
 from local.x import XServer
-from producer import transport
+from producer import stream
+from producer.lines import Lines
 from producer.stream import End, Stream
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-class Handler:
-    """Keeps what comes."""
+class Handler(Lines):
+    """Only keeps what comes."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
@@ -32,6 +33,7 @@ class Handler:
         self.parts: list[bytes] = []
         self.large: list[tuple[bytes, int]] = []
         self.accepted = 0
+        self.ends: list[int] = []
 
     def connected(self) -> None:
         """Count."""
@@ -55,6 +57,10 @@ class Handler:
     def truncated(self, part: bytes) -> None:
         """Keep."""
         self.parts.append(part)
+
+    def chunk_end(self) -> None:
+        """Note how much of it was given."""
+        self.ends.append(len(self.lines))
 
 
 @contextmanager
@@ -193,7 +199,7 @@ def test_compressed_stream() -> None:
 
 def test_huge_line_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line longer than the bound is told with its start and length; the lines around are read."""
-    monkeypatch.setattr(transport, "MAX_LINE", 100_000)
+    monkeypatch.setattr(stream, "MAX_LINE", 100_000)
     huge = b"x" * 1_000_000
     wire = CHUNKED + _chunk(b"one\r\n" + huge + b"\r\ntwo\r\n") + b"0\r\n\r\n"
     handler = Handler()
@@ -208,8 +214,8 @@ def test_huge_line_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_silence_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that is silent for the read time-out is ended as stalled; X's 20 s are within it."""
-    assert transport.READ_TIMEOUT == 30
-    monkeypatch.setattr(transport, "READ_TIMEOUT", 0.3)
+    assert stream.READ_TIMEOUT == 30
+    monkeypatch.setattr(stream, "READ_TIMEOUT", 0.3)
 
     def answer(sock: socket.socket) -> None:
         sock.sendall(CHUNKED + _chunk(b"one\r\n"))
@@ -221,7 +227,7 @@ def test_silence_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_calls_have_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rules call that X never answers does not hang for ever, as tweepy's would."""
-    monkeypatch.setattr(transport, "CALL_TIMEOUT", (1, 0.3))
+    monkeypatch.setattr(stream, "CALL_TIMEOUT", (1, 0.3))
     with (
         serving(lambda _: time.sleep(1)) as (url, _),
         pytest.raises(requests.exceptions.ReadTimeout),

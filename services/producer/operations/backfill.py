@@ -30,8 +30,7 @@ from operations.settings import Settings
 from operations.text import harmless, moment, number, table, tell
 from operations.topic import TopicPublisher
 from operations.x_account import XAccount
-from producer.events import event, now
-from producer.message import Message, event_message, post_message
+from producer.messages import Message, event, event_message, now, post_message
 from producer.record import RecordError, rule_tags, to_record
 from producer.rules import Rule, RulesError, read_rules
 

@@ -29,8 +29,7 @@ from operations.settings import Settings
 from operations.text import harmless, number, tell
 from operations.topic import TopicPublisher
 from operations.x_account import XAccount
-from producer.events import event
-from producer.message import event_message
+from producer.messages import event, event_message
 from producer.record import integer
 
 Kind = Literal["tweets", "users"]

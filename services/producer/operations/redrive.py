@@ -18,7 +18,7 @@ from operations.errors import UnavailableError, WrongInputError
 from operations.settings import Settings
 from operations.text import harmless, moment, number, table, tell
 from operations.topic import TopicPublisher
-from producer.message import Message, post_message
+from producer.messages import Message, post_message
 from producer.parsing import LineError, parse
 from producer.record import to_record
 

@@ -14,12 +14,12 @@ from producer.health import PortError
 from producer.log import redact, start_log
 from producer.service import Service
 from producer.settings import Settings, SettingsError, log_level
-from producer.state import StateError
+from producer.store import StateError
 
 _EPILOG = """\
 environment: X_BEARER_TOKEN or X_BEARER_TOKEN_FILE (needed), TOPIC, DEAD_LETTER_TOPIC, RULES_FILE,
-X_API_BASE_URL, POST_BUDGET, BACKFILL_MINUTES, STATE_DIR, PORT, INSTANCE, LOG_LEVEL, BUFFER_POSTS,
-BUFFER_BYTES, PUBLISH_STALL_SECONDS; Google credentials as usual.
+X_API_BASE_URL, POST_BUDGET, BACKFILL_MINUTES, STATE_DIR, PORT, INSTANCE, LOG_LEVEL; Google
+credentials as usual.
 exit codes: 0 stopped by a signal, everything read is published or kept in STATE_DIR; 1 Pub/Sub
 refuses the topic (everything is kept); 2 a setting, a rule or the token is wrong."""
 

@@ -6,14 +6,12 @@ https://docs.x.com/x-api/fundamentals/rate-limits (50 connects in 15 minutes).
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from producer.state import StateDir
-
-log = logging.getLogger(__name__)
+from producer.store import Store
 
 
 @dataclass(frozen=True)
@@ -27,10 +25,6 @@ class Waits:
     limit_first: float = 60.0
     limit_max: float = 900.0
     healthy: float = 60.0
-
-    def scaled(self, factor: float) -> Waits:
-        """Return the same rules on another time scale, for tests."""
-        return Waits(*(getattr(self, name) * factor for name in self.__dataclass_fields__))
 
 
 class Backoff:
@@ -96,18 +90,18 @@ class Pacer:
     LIMIT = 50
     SPREAD_FROM = 40
 
-    def __init__(self, state: StateDir | None, clock: Callable[[], float] = time.time) -> None:
-        self._state = state
+    def __init__(self, store: Store | None, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
         self._clock = clock
-        kept = state.read("connects.json").get("at", []) if state else []
-        now = clock()
-        # A time in the future is a clock that was set back.
-        self._at = sorted(float(at) for at in kept if isinstance(at, (int, float)) and at <= now)
+        kept = store.read("connects", _moments) if store else None
+        # A time in the future is a clock that was wrong: it must not keep the stream shut.
+        self._at = [at for at in kept or [] if at <= clock()]
 
     def wait(self) -> float:
         """Return the seconds until the next connect is allowed."""
         now = self._clock()
-        self._at = [at for at in self._at if at > now - self.WINDOW]
+        # Where the clock is set back meanwhile, what was after it counts as now.
+        self._at = [min(at, now) for at in self._at if at > now - self.WINDOW]
         if len(self._at) < self.SPREAD_FROM:
             return 0.0
         until_free = self._at[0] + self.WINDOW - now
@@ -119,8 +113,12 @@ class Pacer:
     def connecting(self) -> None:
         """Note a connect, on disk before it happens."""
         self._at.append(self._clock())
-        if self._state is not None:
-            try:
-                self._state.write("connects.json", {"at": self._at})
-            except OSError as error:
-                log.warning("The connect could not be noted in STATE_DIR: %s", error)
+        if self._store is not None:
+            self._store.append(states={"connects": {"at": self._at}})
+
+
+def _moments(kept: dict[str, Any]) -> list[float]:
+    found = kept["at"]
+    if not isinstance(found, list) or not all(type(at) in (int, float) for at in found):
+        raise TypeError("no list of times")
+    return sorted(map(float, found))

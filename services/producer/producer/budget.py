@@ -1,7 +1,9 @@
 """The month's spend: posts used, by X's count and ours, and when to stop before it is too much.
 
-X's number may lag, and ours knows nothing of another app of the project: used is the largest of
-X's numbers and ours, and what was read since is added. Backfilled and doubled posts count too.
+Posts are reserved in the store before they are read, so that a kill counts them as used; what was
+not read is given back at a stop. X's number may lag, and ours knows nothing of another app of the
+project: used is the largest of X's numbers and ours, and what was read since is added. Without a
+count that can be trusted nothing is read until X's usage answers.
 Source: https://docs.x.com/x-api/usage/get-usage
 """
 
@@ -14,24 +16,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
 import tweepy
 
-from producer.log import OncePerMinute
 from producer.record import integer
-from producer.state import StateDir
+from producer.store import Store
 
 log = logging.getLogger(__name__)
 
 USAGE_EVERY = 600.0
+# While the count is not trusted, or a period ends: X allows 50 requests in 15 minutes.
+USAGE_AGAIN = 20.0
 WARN_AT = 0.8
-_FILE = "budget.json"
 _FIELDS = "cap_reset_day,project_cap,project_usage"
-_STALE = 86_400.0
+_DAY = 86_400.0
 # What X sends while we disconnect is charged too: about half a second of it, four times over.
 _LEAVING_SECONDS = 2
+# Reserved before a connection: more than a chunk of the stream holds.
+_BLOCK = 100
 
 
 class UsageError(ValueError):
@@ -40,10 +45,17 @@ class UsageError(ValueError):
 
 @dataclass(frozen=True)
 class Usage:
-    """X's own count: posts used in this period, and the day of the month when it begins anew."""
+    """X's own count.
+
+    Attributes:
+        posts: used in this period.
+        reset_day: day of the month when it begins anew.
+        at: X's time of the answer, seconds since 1970: our clock may be wrong.
+    """
 
     posts: int
     reset_day: int
+    at: float
 
 
 def read_usage(client: tweepy.StreamingClient) -> Usage:
@@ -62,7 +74,11 @@ def read_usage(client: tweepy.StreamingClient) -> Usage:
         raise UsageError(f"an answer without {error}") from None
     if posts is None or day is None or not 1 <= day <= 31:
         raise UsageError(f"an answer that is no usage: {str(data)[:200]}")
-    return Usage(posts, day)
+    try:
+        at = parsedate_to_datetime(response.headers["Date"]).timestamp()
+    except (KeyError, ValueError):
+        at = time.time()
+    return Usage(posts, day, at)
 
 
 def next_reset(now: float, day: int) -> float:
@@ -77,84 +93,116 @@ def next_reset(now: float, day: int) -> float:
         year, month = (year + 1, 1) if month == 12 else (year, month + 1)
 
 
+def last_reset(now: float, day: int) -> float:
+    """Return when the present period began, as next_reset() does."""
+    reset = next_reset(now - 63 * _DAY, day)
+    while (later := next_reset(reset, day)) <= now:
+        reset = later
+    return reset
+
+
 class Budget:
-    """Counts posts against a monthly limit. count() is for the stream's thread, the rest for any.
+    """Counts posts against a monthly limit. read() is for the stream's thread, the rest for any.
 
     Attributes:
         used: posts of this period; never less than before within a period, as X's number lags.
+        trusted: whether `used` is known; without it nothing may be read (where there is a limit).
 
     Args:
         limit: posts a month; 0 means no limit (it still counts).
-        state: where the count outlives the process; written about each second, so a kill forgets
-            at most that until X's next number.
+        store: where the count outlives the process.
     """
 
     def __init__(
-        self, limit: int, state: StateDir | None, clock: Callable[[], float] = time.time
+        self, limit: int, store: Store | None, clock: Callable[[], float] = time.time
     ) -> None:
         self.limit = limit
-        self._state = state
+        self._store = store
         self._clock = clock
         self._lock = threading.Lock()
-        self._once = OncePerMinute(log)
-        kept = state.read(_FILE) if state else {}
-        self.used: int = kept.get("used", 0)
-        self.reset_day: int = kept.get("reset_day", 1)
-        self.period_end: float = kept.get("period_end") or next_reset(clock(), self.reset_day)
-        self.warned: bool = kept.get("warned", False)
-        self.paused: bool = kept.get("paused", False)
-        # X's last number of the period before, which it may go on to tell for a while.
-        self._x_posts: int = kept.get("x_posts", 0)
-        self._x_before: int = kept.get("x_before", 0)
-        self._period_start: float = kept.get("period_start", 0.0)
+        self.used = 0
+        self.reset_day = 1
+        self.period_end = next_reset(clock(), 1)
+        self.warned = False
+        self.paused = False
+        # X's last number, and its last one of the period before, which it may tell for a while.
+        self._x_posts = 0
+        self._x_before = 0
+        self._period_start = 0.0
         # The limit at which this period's pause began, 0 without one: only a new period or a
         # larger limit ends it. Else the rate, nothing while paused, would free the margin again.
-        self._held_at: int = kept.get("held_at", 0)
-        self._margin: int = kept.get("margin", 0)
-        self._saved = kept
-        self._read = self._last_read = 0
+        self._held_at = 0
+        self._rate = 0.0
+        self._since = time.monotonic()
+        self._count = 0
+        self.trusted = bool(store and store.read("budget", self._restore))
+        self._reserved = self.used
 
-    def count(self) -> bool:
-        """Count one post read; return whether it is time to disconnect."""
-        self.used += 1
-        self._read += 1
-        if not self.limit or self.used < self.limit - self._margin:
-            return False
-        self._held_at = self.limit
-        return True
+    def reserve(self) -> bool:
+        """Put a block on the account before a connection; return whether it could be kept."""
+        with self._lock:
+            self._reserved = min(self.used + _BLOCK, max(self.limit, self.used))
+        return self.save()
+
+    def read(self, posts: int) -> bool:
+        """Count what a chunk held; return whether it is time to disconnect. The caller keeps
+        state() with the posts themselves.
+        """
+        with self._lock:
+            self.used += posts
+            self._count += posts
+            now = time.monotonic()
+            if (passed := now - self._since) > 0.5:
+                self._rate, self._count, self._since = self._count / passed, 0, now
+            rate = max(self._rate, self._count / max(passed, 0.5))
+            # Nobody is told before X has sent two more chunks.
+            margin = max(int(min(rate * _LEAVING_SECONDS, self.limit / 5)), 2 * posts)
+            self._reserved = min(self.used + max(margin, _BLOCK), max(self.limit, self.used))
+            if not self.limit or self.used < self.limit - margin:
+                return False
+            self._held_at = self.limit
+            return True
 
     @property
     def spent(self) -> bool:
         """Whether another post, or those already on the wire, could pass the budget."""
         if not self.limit:
             return False
-        return self._held_at >= self.limit or self.used >= self.limit - self._margin
+        return not self.trusted or self._held_at >= self.limit or self.used >= self.limit
 
-    def reading(self, usage: Usage) -> None:
-        """Take X's number."""
+    @property
+    def asks(self) -> bool:
+        """Whether X's usage is to be read soon: without it nothing is read, or nothing resumed."""
+        return bool(self.limit) and (not self.trusted or self._clock() >= self.period_end)
+
+    def reading(self, usage: Usage) -> bool:
+        """Take X's number; return whether a new period has begun. X's clock alone ends a period:
+        ours, set a month ahead, would allow the budget twice.
+        """
         with self._lock:
-            # At a start after the period's end this may come before the first tick(), which would
-            # take the new period's number for the old one's and forget it.
-            self._roll()
-            if usage.reset_day != self.reset_day:
+            if not self.trusted:
+                self._period_start = last_reset(usage.at, usage.reset_day)
+                self._x_before, self.period_end = 0, next_reset(usage.at, usage.reset_day)
+            began = usage.at >= self.period_end
+            if began:
+                self._x_before, self._x_posts = self._x_posts, 0
+                self.used = self._held_at = 0
+                self._period_start, self.warned = usage.at, False
+            if began or usage.reset_day != self.reset_day:
                 self.reset_day = usage.reset_day
-                self.period_end = next_reset(self._clock(), usage.reset_day)
-            young = self._clock() - self._period_start < _STALE
+                self.period_end = next_reset(usage.at, usage.reset_day)
+            young = 0 <= usage.at - self._period_start < _DAY
+            self.trusted = True
             if young and 0 < self._x_before <= usage.posts:
                 # The month is new, X's number is not: it would pause us for what is paid already.
                 log.info("X's usage (%d posts) is still last period's: not used", usage.posts)
-                return
+                return began
+            if young and usage.posts < self._x_posts // 2:
+                # Last period's number was taken for this one's, where the state was lost.
+                self.used, self._held_at = self.used - (self._x_posts - usage.posts), 0
             self._x_posts = usage.posts
             self.used = max(self.used, usage.posts)
-
-    def tick(self) -> bool:
-        """Do what is due about each second; return whether a new period has just begun."""
-        with self._lock:
-            began = self._roll()
-            rate, self._last_read = self._read - self._last_read, self._read
-            self._margin = min(rate * _LEAVING_SECONDS, self.limit // 5)
-        self.save()
-        return began
+            return began
 
     def warn(self) -> bool:
         """Return True once a period, when 80 % are used."""
@@ -167,42 +215,51 @@ class Budget:
         """Return when the next period begins, as 2026-12-01T00:00:00Z."""
         return f"{datetime.fromtimestamp(self.period_end, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
-    def save(self) -> None:
-        """Keep the counts in STATE_DIR if they changed."""
-        if self._state is None:
-            return
-        current: dict[str, Any] = {
-            "used": self.used,
-            "reset_day": self.reset_day,
-            "period_start": self._period_start,
-            "period_end": self.period_end,
-            "x_posts": self._x_posts,
-            "x_before": self._x_before,
-            "warned": self.warned,
-            "paused": self.paused,
-            "held_at": self._held_at,
-            "margin": self._margin,
-        }
-        if current == self._saved:
-            return
-        try:
-            self._state.write(_FILE, current)
-        except OSError as error:
-            self._once.log(
-                logging.ERROR,
-                "budget_not_written",
-                f"STATE_DIR cannot be written ({error}): a restart would forget posts counted",
-            )
-            return
-        self._saved = current
+    def state(self) -> dict[str, Any]:
+        """Return what the store keeps."""
+        with self._lock:
+            return {
+                "used": self.used,
+                "reserved": max(self.used, self._reserved),
+                "reset_day": self.reset_day,
+                "period_start": self._period_start,
+                "period_end": self.period_end,
+                "x_posts": self._x_posts,
+                "x_before": self._x_before,
+                "warned": self.warned,
+                "paused": self.paused,
+                "held_at": self._held_at,
+            }
 
-    def _roll(self) -> bool:
-        now = self._clock()
-        if now < self.period_end:
-            return False
-        self._x_before = self._x_posts
-        self._x_posts = self.used = self._held_at = 0
-        self._period_start = now
-        self.period_end = next_reset(now, self.reset_day)
-        self.warned = False
+    def settle(self) -> bool:
+        """Give back what was reserved and not read: no connection is open."""
+        with self._lock:
+            self._reserved = self.used
+        return self.save()
+
+    def save(self) -> bool:
+        """Keep it by itself; return whether the disk took it."""
+        if self._store is None or not self.trusted:
+            return True
+        self._store.append(states={"budget": self.state()})
+        return not self._store.failing
+
+    def _restore(self, kept: dict[str, Any]) -> bool:
+        counts = [kept[name] for name in ("used", "reserved", "x_posts", "x_before", "held_at")]
+        start, end, day = kept["period_start"], kept["period_end"], kept["reset_day"]
+        if not all(type(count) is int and 0 <= count < 10**15 for count in counts):
+            raise ValueError(f"one of {counts} is no count of posts")
+        if type(day) is not int or not 1 <= day <= 31:
+            raise ValueError(f"the reset day is {day!r}")
+        if not all(type(moment) in (int, float) for moment in (start, end)):
+            raise TypeError(f"the period is {start!r} to {end!r}")
+        if start > self._clock() + 60 or not 0 < end - start <= 63 * _DAY:
+            raise ValueError(f"the period is {start} to {end}: it begins in the future, or is none")
+        if type(kept["warned"]) is not bool or type(kept["paused"]) is not bool:
+            raise TypeError("warned or paused is no truth value")
+        _, reserved, self._x_posts, self._x_before, self._held_at = counts
+        # What a killed process had reserved may have been read.
+        self.used = max(counts[0], reserved)
+        self._period_start, self.period_end, self.reset_day = float(start), float(end), day
+        self.warned, self.paused = kept["warned"], kept["paused"]
         return True

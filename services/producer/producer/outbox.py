@@ -1,38 +1,87 @@
-"""The way to Pub/Sub as one thing: journal, buffers and senders, and whether there is room."""
+"""From the store to Pub/Sub: the oldest messages in batches, several requests at a time.
+
+What fails in passing is tried again for ever, what is refused is singled out, and a message leaves
+the store when Pub/Sub has confirmed it.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
+import random
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import grpc
+import orjson
+from google import pubsub_v1
+from google.api_core import exceptions
 from google.auth.exceptions import GoogleAuthError
+from google.pubsub_v1.services.publisher.transports import PublisherGrpcTransport
 
-from producer.events import DISK, FULL, STALLED
-from producer.intake import Intake
-from producer.journal import Journal
-from producer.publisher import Item, Publisher, publisher_client
+from producer.database import Held
+from producer.log import OncePerMinute
+from producer.messages import DISK, FULL, LETTERS, POSTS, Entry, buried, event_message, now
 from producer.settings import Settings, SettingsError
-from producer.state import StateDir, StateError
 from producer.stats import Stats
+from producer.store import MEMORY_BYTES, Store
+
+log = logging.getLogger(__name__)
+
+# https://docs.cloud.google.com/pubsub/quotas#resource_limits: 1,000 messages, 10 MB a request.
+BATCH_MESSAGES = 500
+BATCH_BYTES = 4_000_000
+LINGER = 0.01
+RPC_TIMEOUT = 20.0
+RETRY_FIRST, RETRY_MAX = 0.1, 10.0
+# After a full volume: room for a good while of reading again.
+ROOM_AGAIN = 32_000_000
+
+_REFUSED = (exceptions.PermissionDenied, exceptions.NotFound, exceptions.Unauthenticated)
+
+# The plain protobuf classes inside the client's proto-plus ones: a tenth of their cost.
+_PubsubMessage = pubsub_v1.PubsubMessage.pb()
+_PublishRequest = pubsub_v1.PublishRequest.pb()
+
+
+def publisher_client() -> pubsub_v1.PublisherClient:
+    """Return Google's client, or one for PUBSUB_EMULATOR_HOST where that is set.
+
+    Raises:
+        google.auth.exceptions.GoogleAuthError: no credentials.
+    """
+    # Without it the channel itself would wait up to 120 s after an outage before it tries again.
+    options = [("grpc.max_reconnect_backoff_ms", 5_000), ("grpc.initial_reconnect_backoff_ms", 500)]
+    if emulator := os.environ.get("PUBSUB_EMULATOR_HOST"):
+        return pubsub_v1.PublisherClient(
+            transport=PublisherGrpcTransport(channel=grpc.insecure_channel(emulator, options))
+        )
+
+    def channel(host: str, **kwargs: Any) -> grpc.Channel:
+        kwargs["options"] = [*(kwargs.get("options") or ()), *options]
+        return PublisherGrpcTransport.create_channel(host, **kwargs)
+
+    return pubsub_v1.PublisherClient(transport=PublisherGrpcTransport(channel=channel))
 
 
 class Outbox:
-    """Takes lines and events (reader.Sink), keeps them, publishes them.
+    """Keeps messages in the store and publishes them, those of an earlier process first.
 
     Args:
-        on_refused: told in one line when Pub/Sub will not have our posts at all.
+        topic: full name.
+        on_refused: told in one line when Pub/Sub will not have our posts and never had one.
 
     Raises:
         SettingsError: there are no Google credentials.
-        StateError: the journal in STATE_DIR cannot be made or read.
     """
 
     def __init__(
         self,
         settings: Settings,
         topic: str,
-        state: StateDir,
+        store: Store,
         stats: Stats,
         on_refused: Callable[[str], None],
     ) -> None:
@@ -44,89 +93,255 @@ class Outbox:
                 "GOOGLE_APPLICATION_CREDENTIALS to a key file, or run "
                 "`gcloud auth application-default login`."
             ) from None
-        self._stats = stats
-        self._held = False
-        self._disk_full = False
-        directory = state.path / "journal"
-        try:
-            self._journal = Journal(directory)
-        except (OSError, ValueError) as error:
-            raise StateError(
-                f"STATE_DIR's journal ({directory}) cannot be used: {error}. It holds posts "
-                "not yet published: let this user read and write it, and move away what is not the "
-                "producer's."
-            ) from None
-        bounds: dict[str, Any] = {
-            "max_messages": settings.buffer_posts,
-            "max_bytes": settings.buffer_bytes,
-            "on_rejected": self._on_rejected,
-        }
-        self._posts = Publisher(
-            client, topic, self._journal,
-            stall=settings.publish_stall, on_refused=on_refused, **bounds,
-        )  # fmt: skip
-        self._letters: Publisher | None = None
+        self.store = store
+        self._instance = settings.instance
+        self.stats = stats
+        self._left: str | None = None
+        self._has_budget = settings.post_budget > 0
+        stats.store = store
+        stats.replayed = sum(store.waiting)
+        self._posts = _Sender(client, topic, POSTS, self, on_refused)
+        self._letters: _Sender | None = None
         if settings.dead_letter_topic:
-            # A missing dead-letter topic must not stop the posts: it is told, and tried again
-            # until the buffer is full.
-            self._letters = Publisher(
-                client, settings.dead_letter_topic, self._journal,
-                stall=float("inf"), on_refused=None, senders=1, **bounds,
-            )  # fmt: skip
-        self._publishers = [self._posts, *([self._letters] if self._letters else [])]
-        stats.publishers.extend(self._publishers)
-        self._intake = Intake(
-            self._journal, self._posts, self._letters, stats, settings.instance, self._on_disk_full
-        )
+            # A missing dead-letter topic must not stop the posts: it is told, and tried again.
+            self._letters = _Sender(client, settings.dead_letter_topic, LETTERS, self, None)
+        self._senders = [self._posts, *([self._letters] if self._letters else [])]
 
-    def read(self, line: bytes) -> int | dict[str, Any] | None:
-        """Take a line of the stream; see Intake.read()."""
-        return self._intake.read(line)
+    @property
+    def has_letters(self) -> bool:
+        """Whether there is a topic for dead letters."""
+        return self._letters is not None
+
+    def keep(
+        self, entries: Sequence[Entry], states: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        """Keep messages and what they prove in one transaction, and publish them."""
+        self.store.append(entries, states)
+        for sender in self._senders:
+            sender.wake()
 
     def event(self, row: dict[str, Any]) -> None:
-        """Take an event."""
-        self._intake.event(row)
-
-    def replay(self, wait: Callable[[], bool]) -> int:
-        """Queue what an earlier process left; see Intake.replay()."""
-        return self._intake.replay(wait)
+        """Keep and publish an event made by messages.event()."""
+        self.stats.events += 1
+        self.keep([Entry(POSTS, event_message(row), now())])
 
     def blocked(self) -> str | None:
-        """The reason to disconnect from X now: DISK, FULL or STALLED; None while there is room."""
-        if self._disk_full:
-            reason = DISK
-        elif self._posts.full or (self._letters is not None and self._letters.full):
-            reason = FULL
-        elif self._posts.stalled:
-            reason = STALLED
+        """The reason to disconnect from X now: DISK or FULL; None while there is room."""
+        store = self.store
+        # With a budget no post may be read that could not be put on the account first.
+        if store.in_memory > MEMORY_BYTES or (store.failing and self._has_budget):
+            self._left = DISK
+        elif store.room < 0:
+            self._left = FULL
         else:
             return None
-        self._held = True
-        return reason
+        return self._left
 
     def may_read(self) -> bool:
-        """Whether X may be connected: after a disconnect on purpose, only when nearly all that was
-        held is published, so that it does not go on and off.
+        """Whether X may be connected: after a disconnect on purpose only when there is room for a
+        good while, so that it does not go on and off.
         """
-        if self.blocked() is not None and not self._disk_full:
+        if self.blocked() is not None:
             return False
-        if self._held:
-            if not self._posts.drained or (self._disk_full and not self._journal.room()):
-                return False
-            self._held = self._disk_full = False
+        store = self.store
+        if self._left == DISK and (store.failing or store.in_memory):
+            return False
+        if self._left == FULL and any(store.waiting) and store.room < ROOM_AGAIN:
+            return False
+        self._left = None
         return True
 
-    def close(self, timeout: float) -> int:
-        """Publish what is held within `timeout` seconds; return how many messages stay on disk."""
+    def close(self, timeout: float) -> tuple[int, int]:
+        """Publish what is held within `timeout` seconds.
+
+        Returns:
+            How many messages stay in STATE_DIR, and how many it did not take: they are lost.
+        """
         deadline = time.monotonic() + timeout
-        kept = sum(
-            publisher.close(max(0.1, deadline - time.monotonic())) for publisher in self._publishers
+        for sender in self._senders:
+            sender.close(max(0.1, deadline - time.monotonic()))
+        lost = self.store.close()
+        return sum(self.store.waiting) - lost, lost
+
+    def rejected(self, held: Held, words: str) -> None:
+        """Settle a message that Pub/Sub calls invalid: dead-letter it with Pub/Sub's words."""
+        kind, name = (held.message.attributes.get(key) for key in ("kind", "id"))
+        log.error(
+            "Pub/Sub calls a message invalid: %s", words,
+            extra={"labels": {"kind": kind, "id": name}},
+        )  # fmt: skip
+        if kind != "post":
+            self.store.set_aside(f"{kind} {name}: {words}", held.message.data)
+            log.error("It is an event or a dead letter itself: set aside in STATE_DIR")
+            return
+        line, reason = str(orjson.loads(held.message.data)["raw"]).encode(), "malformed_message"
+        self.stats.dead_letters += 1
+        self.stats.events += 1
+        self.keep(
+            buried(
+                line, reason, f"Pub/Sub: {words}", now(), self._instance, letters=self.has_letters
+            )
         )
-        self._journal.close()
-        return kept
 
-    def _on_rejected(self, item: Item, words: str) -> None:
-        self._intake.rejected(item, words)
 
-    def _on_disk_full(self) -> None:
-        self._disk_full = True
+class _Sender:
+    """The threads that publish to one topic."""
+
+    def __init__(
+        self,
+        client: pubsub_v1.PublisherClient,
+        topic: str,
+        number: int,
+        outbox: Outbox,
+        on_refused: Callable[[str], None] | None,
+    ) -> None:
+        self.topic = topic
+        self._client = client
+        self._number = number
+        self._outbox = outbox
+        self._store = outbox.store
+        self._stats = outbox.stats
+        self._on_refused = on_refused
+        self._once = OncePerMinute(log)
+        self._after = 0
+        self._more = threading.Condition()
+        self._news = True
+        # Ends the waits of other batches when one gets through, or when the end has come.
+        self._recovered = threading.Condition()
+        self._failing = False
+        self._ever = False
+        self._closing = threading.Event()
+        self._abandoned = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"publish-{number}-{each}", daemon=True)
+            for each in range(1 if on_refused is None else 4)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self) -> None:
+        """There are new messages in the store."""
+        with self._more:
+            self._news = True
+            self._more.notify()
+
+    def close(self, timeout: float) -> None:
+        """Publish what the store holds for `timeout` seconds at most, then let go."""
+        deadline = time.monotonic() + timeout
+        self._closing.set()
+        self.wake()
+        with self._more:
+            self._more.notify_all()
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._abandoned.set()
+        with self._recovered:
+            self._recovered.notify_all()
+        for thread in self._threads:
+            thread.join(0.5)
+
+    def _run(self) -> None:
+        while batch := self._next():
+            try:
+                self._deliver(batch)
+            except Exception as error:
+                # The batch stays in the store; a sender that dies unseen would be a slow stall.
+                log.exception("Publishing failed: a fault in this program")
+                self._abandoned.set()
+                if self._on_refused is not None:
+                    self._on_refused(f"Publishing failed: {type(error).__name__}: {error}")
+
+    def _next(self) -> list[Held]:
+        """Wait for messages and return a batch; [] when all is sent and the end has come."""
+        lingered = False
+        while not self._abandoned.is_set():
+            with self._more:
+                if self._news:
+                    batch = self._store.oldest(
+                        self._number, self._after, BATCH_MESSAGES, BATCH_BYTES
+                    )
+                    full = len(batch) == BATCH_MESSAGES
+                    if batch and (full or lingered or self._closing.is_set()):
+                        self._after = batch[-1].seq
+                        self._more.notify()
+                        return batch
+                    self._news = bool(batch)
+                if not self._news:
+                    if self._closing.is_set():
+                        return []
+                    self._more.wait()
+                    lingered = False
+                    continue
+            self._closing.wait(LINGER)
+            lingered = True
+        return []
+
+    def _deliver(self, batch: Sequence[Held]) -> None:
+        request = pubsub_v1.PublishRequest.wrap(
+            _PublishRequest(
+                topic=self.topic,
+                messages=[
+                    _PubsubMessage(data=held.message.data, attributes=held.message.attributes)
+                    for held in batch
+                ],
+            )
+        )
+        wait = RETRY_FIRST
+        while not self._abandoned.is_set():
+            try:
+                self._client.publish(request, retry=None, timeout=RPC_TIMEOUT)
+            except exceptions.InvalidArgument as error:
+                self._single_out(batch, error.message)
+                return
+            except (exceptions.GoogleAPICallError, exceptions.RetryError, GoogleAuthError) as error:
+                if self._abandoned.is_set():
+                    return
+                self._failed(error, len(batch))
+            else:
+                self._settle(batch, published=len(batch))
+                return
+            with self._recovered:
+                self._recovered.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries
+            wait = min(wait * 2, 0.5 if self._closing.is_set() else RETRY_MAX)
+
+    def _failed(self, error: Exception, count: int) -> None:
+        self._failing = True
+        self._stats.publish_failed += 1
+        words = str(getattr(error, "message", None) or error).splitlines()[0][:500]
+        if isinstance(error, _REFUSED):
+            fix = (
+                f"Pub/Sub refuses {self.topic}: {words}. Check that the topic exists and that this "
+                "account has roles/pubsub.publisher on it."
+            )
+            if self._on_refused is not None and not self._ever:
+                self._abandoned.set()
+                self._on_refused(fix)
+            else:
+                self._once.log(logging.ERROR, "publish_refused", f"{fix} Trying again.")
+            return
+        self._once.log(
+            logging.WARNING,
+            "publish_failed",
+            f"Pub/Sub did not take {count} messages for {self.topic}: {words}. Trying again; "
+            f"{self._stats.held} are held.",
+        )
+
+    def _single_out(self, batch: Sequence[Held], words: str) -> None:
+        # One bad message fails the whole request: halve until it stands alone.
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            self._deliver(batch[:middle])
+            self._deliver(batch[middle:])
+            return
+        self._stats.rejected += 1
+        self._outbox.rejected(batch[0], words)
+        self._settle(batch, published=0)
+
+    def _settle(self, batch: Sequence[Held], published: int) -> None:
+        self._store.published(batch)
+        self._ever = True
+        with self._recovered:
+            self._stats.published += published
+            if self._failing:
+                self._failing = False
+                self._recovered.notify_all()

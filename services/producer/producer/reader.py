@@ -17,9 +17,10 @@ import tweepy
 
 from producer.backoff import Backoff, Pacer
 from producer.budget import Budget
-from producer.coverage import Coverage
-from producer.events import BUDGET, ON_PURPOSE, SHUTDOWN, STALLED, event
-from producer.receiver import Receiver, Sink
+from producer.gap import Coverage
+from producer.lines import Lines
+from producer.messages import BUDGET, DISK, ON_PURPOSE, SHUTDOWN, event
+from producer.outbox import Outbox
 from producer.rulebook import RuleBook, words
 from producer.rules import RulesError
 from producer.settings import Settings, SettingsError
@@ -41,23 +42,26 @@ class Reader:
     """Reads until stop(). run() is for one thread; interrupt() and stop() for any.
 
     Args:
+        outbox: where what is read goes; None where it is only printed.
+        echo: given each post as X sent it.
         before_first_connect: called once the rules are right, so that the token is known to be.
     """
 
     def __init__(
         self,
         settings: Settings,
-        sink: Sink,
+        outbox: Outbox | None,
         rules: RuleBook,
         budget: Budget,
         coverage: Coverage,
         backoff: Backoff,
         pacer: Pacer,
         stats: Stats,
+        echo: Callable[[bytes], None] | None,
         before_first_connect: Callable[[], None],
     ) -> None:
         self._settings = settings
-        self._sink = sink
+        self._outbox = outbox
         self._rules = rules
         self._budget = budget
         self._coverage = coverage
@@ -69,7 +73,7 @@ class Reader:
         self._lock = threading.Lock()
         self._stream: Stream | None = None
         self._token = ""
-        self._receiver = Receiver(sink, budget, coverage, stats, settings, self.interrupt)
+        self._lines = Lines(settings, outbox, budget, coverage, stats, echo, self.interrupt)
         self._rules_applied = False
         self.failure: StopError | None = None
 
@@ -101,7 +105,7 @@ class Reader:
     # What one connection does, in order.
 
     def _connect_when_allowed(self) -> None:
-        if self._blocked_by_sink():
+        if self._blocked_by_outbox():
             return
         if not self._rules_applied:
             self._apply_rules()
@@ -117,27 +121,28 @@ class Reader:
             return
         self._after(self._connection())
 
-    def _blocked_by_sink(self) -> bool:
-        if self._sink.may_read():
+    def _blocked_by_outbox(self) -> bool:
+        outbox = self._outbox
+        if outbox is None or outbox.may_read():
             return False
         if self._stats.state != "paused_publish":
             self._stats.state = "paused_publish"
-            reason = self._sink.blocked() or STALLED
+            reason = outbox.blocked()
             log.error(
-                "Disconnected from X on purpose (%s): what was read cannot be published, and each "
-                "further post costs money. %d messages are held and tried again.",
-                reason, self._stats.buffered,
+                "Disconnected from X on purpose (%s): STATE_DIR takes no more, and a post that "
+                "cannot be kept costs money. %d messages are held and tried again.",
+                reason, self._stats.held,
             )  # fmt: skip
-            self._tell("publish_stalled", reason=reason, detail={"held": self._stats.buffered})
+            self._tell("publish_stalled", reason=reason, detail={"held": self._stats.held})
         self._stop.wait(0.2)
         return True
 
     def _paused_by_budget(self) -> bool:
         budget = self._budget
         if not budget.spent:
+            self._stats.budget_paused_until = 0.0
             if budget.paused:
                 budget.paused = False
-                self._stats.budget_paused_until = 0.0
                 budget.save()
                 log.info(
                     "The post budget allows reading again: %d of %d", budget.used, budget.limit
@@ -145,10 +150,13 @@ class Reader:
                 self._tell("budget_resumed", posts_used=budget.used, post_budget=budget.limit)
             return False
         self._stats.state = "paused_budget"
-        self._stats.budget_paused_until = budget.period_end
-        if not budget.paused:
+        if not budget.trusted:
+            # Told by whoever asks X for its usage.
+            self._coverage.ended(BUDGET)
+        elif not budget.paused:
+            self._stats.budget_paused_until = budget.period_end
             budget.paused = True
-            budget.save()
+            budget.settle()
             log.warning(
                 "Post budget used up: %d of %d. Paused until %s. Raise postBudget to go on "
                 "earlier.",
@@ -162,7 +170,7 @@ class Reader:
                 post_budget=budget.limit,
                 detail={"until": budget.until()},
             )
-        self._stop.wait(0.5)
+        self._stop.wait(0.2)
         return True
 
     def _apply_rules(self) -> None:
@@ -170,7 +178,7 @@ class Reader:
             self._token = self._settings.token.read()
             self._rules.apply()
         except (RulesError, SettingsError) as error:
-            if self._receiver.ever_connected:
+            if self._lines.ever_connected:
                 log.error("%s", error)  # noqa: TRY400 - a line for a person, not a fault
                 self._wait(self._backoff.refused())
                 return
@@ -192,22 +200,24 @@ class Reader:
         else:
             self._stats.rules = self._rules.count
             self._rules_applied = True
-            if not self._receiver.ever_connected:
+            if not self._lines.ever_connected:
                 self._before_first_connect()
 
     def _connection(self) -> End:
         try:
             self._token = self._settings.token.read()
         except SettingsError as error:
-            if not self._receiver.ever_connected:
+            if not self._lines.ever_connected:
                 raise StopError(str(error), 2) from None
             return End("http_401", status=401, words=str(error))
-        self._receiver.begin()
-        stream = Stream(self._token, self._settings.api_base_url, self._receiver)
+        self._lines.begin()
+        stream = Stream(self._token, self._settings.api_base_url, self._lines)
         with self._lock:
             self._stream = stream
         if self._stop.is_set():
             return End(SHUTDOWN)
+        if self._budget.limit and not self._budget.reserve():
+            return End(DISK)
         self._stats.state = "connecting"
         self._stats.connects += 1
         self._stats.reconnects += self._stats.connects > 1
@@ -221,7 +231,7 @@ class Reader:
         return end
 
     def _after(self, end: End) -> None:
-        control, truncated = self._receiver.control, self._receiver.truncated_line
+        control, truncated = self._lines.control, self._lines.truncated_line
         reason = {"closed": "disconnected", "reset": "disconnected"}.get(end.reason, end.reason)
         self._stats.ends[reason] += 1
         if end.connected:
@@ -253,7 +263,7 @@ class Reader:
         self._wait(wait)
 
     def _refused(self, status: int, text: str, reset: float | None, what: str) -> None:
-        if status in (400, 401, 403) and not self._receiver.ever_connected:
+        if status in (400, 401, 403) and not self._lines.ever_connected:
             raise StopError(f"X refuses {what}: {text}. {_fix(status)}", 2)
         wait = self._backoff.limited(reset) if status == 429 else self._backoff.refused()
         hint = ""
@@ -286,7 +296,8 @@ class Reader:
             return False
 
     def _tell(self, kind: str, **columns: Any) -> None:
-        self._sink.event(event(kind, self._settings.instance, **columns))
+        if self._outbox is not None:
+            self._outbox.event(event(kind, self._settings.instance, **columns))
 
 
 def _fix(status: int) -> str:

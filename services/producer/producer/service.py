@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from typing import Any
 
 from producer.backoff import Backoff, Pacer, Waits
-from producer.budget import USAGE_EVERY, Budget, UsageError, read_usage
-from producer.coverage import Coverage
-from producer.events import BUDGET, SHUTDOWN, event
+from producer.budget import USAGE_AGAIN, USAGE_EVERY, Budget, UsageError, read_usage
+from producer.gap import Coverage
 from producer.health import HealthServer
 from producer.log import OncePerMinute
+from producer.messages import BUDGET, SHUTDOWN, event
 from producer.outbox import Outbox
 from producer.reader import Reader, StopError
 from producer.rulebook import RuleBook
 from producer.rules import Rule, RulesChange
 from producer.settings import Settings, SettingsError
-from producer.state import StateDir
 from producer.stats import Stats
+from producer.store import Store
 from producer.stream import Stream
-from producer.terminal import Terminal
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 FLUSH = 6.5
 RULES_EVERY = 5.0
 TICK = 0.5
+WAITS = Waits()
 
 
 class Service:
@@ -48,7 +49,7 @@ class Service:
         self._closing = threading.Event()
         self._refused: str | None = None
         self._once = OncePerMinute(log)
-        self._ticked = time.monotonic()
+        self._ticked = self._usage_at = time.monotonic()
         self._threads = [
             threading.Thread(target=self._read, name="stream", daemon=True),
             threading.Thread(target=self._clock, name="clock", daemon=True),
@@ -57,25 +58,25 @@ class Service:
         self.health = (
             None if settings.port is None else HealthServer(settings.port, self.stats, self.fault)
         )
-        self._state = StateDir(settings.state_dir) if settings.state_dir else None
+        self._store = Store(settings.state_dir) if settings.state_dir else None
         self._outbox: Outbox | None = None
-        if settings.topic and self._state:
+        if settings.topic and self._store:
             self._outbox = Outbox(
-                settings, settings.topic, self._state, self.stats, self._on_refused
+                settings, settings.topic, self._store, self.stats, self._on_refused
             )
-        self.budget = Budget(settings.post_budget, self._state)
-        self.coverage = Coverage(self._state, settings.instance)
+        self.budget = Budget(settings.post_budget, self._store)
+        self.coverage = Coverage(self._store, settings.instance)
         self.rules = RuleBook(settings.rules, settings.rules_file, self.client, self._rules_changed)
-        sink = self._outbox
         self.reader = Reader(
             settings,
-            Terminal(sink, self.ended.set) if settings.print_posts or sink is None else sink,
+            self._outbox,
             self.rules,
             self.budget,
             self.coverage,
-            Backoff(Waits().scaled(settings.backoff_scale)),
-            Pacer(self._state),
+            Backoff(WAITS),
+            Pacer(self._store),
             self.stats,
+            self._print if settings.print_posts else None,
             self.read_usage,
         )
 
@@ -95,12 +96,17 @@ class Service:
         self._threads[0].join(3.0)
         if self.coverage.gap is None:
             self.coverage.ended(SHUTDOWN)
-        self.coverage.save()
-        self.budget.save()
+        self.budget.settle()
         self._tell("stopped", posts_used=self.budget.used)
-        kept = 0
+        kept = lost = 0
         if self._outbox is not None:
-            kept = self._outbox.close(0.5 if self._refused else FLUSH)
+            kept, lost = self._outbox.close(0.5 if self._refused else FLUSH)
+        if lost:
+            log.error(
+                "%d messages could neither be published nor kept: STATE_DIR takes nothing. The "
+                "next gap covers their time",
+                lost,
+            )
         if kept:
             log.warning(
                 "%d messages could not be published in time: they are kept in %s and sent at the "
@@ -110,8 +116,6 @@ class Service:
             )
         if self.health is not None:
             self.health.close()
-        if self._state is not None:
-            self._state.close()
         if failure is not None:
             return failure.code
         log.info(
@@ -143,46 +147,40 @@ class Service:
         return Stream(self.settings.token.read(), self.settings.api_base_url)
 
     def read_usage(self) -> None:
-        """Ask X for the month's usage; without an answer our own count goes on."""
+        """Ask X for the month's usage; without an answer a trusted count of our own goes on."""
+        budget = self.budget
+        self._usage_at = time.monotonic()
         if self.settings.topic is None and not self.settings.post_budget:
             return
         try:
             usage = read_usage(self.client())
         except (UsageError, SettingsError) as error:
+            then = f"going by our own count, {budget.used}"
+            if budget.limit and not budget.trusted:
+                then = "no count of our own can be trusted, so nothing is read until X answers"
             self._once.log(
-                logging.WARNING,
-                "usage_unknown",
-                f"X's usage cannot be read ({error}): going by our own count, {self.budget.used}",
+                logging.WARNING, "usage_unknown", f"X's usage cannot be read ({error}): {then}"
             )
             return
-        self.budget.reading(usage)
-        self.stats.budget_used = self.budget.used
+        if budget.reading(usage):
+            log.info("A new period of X's usage has begun")
+        self.stats.budget_used = budget.used
+        budget.save()
         self._tell(
             "usage",
-            posts_used=self.budget.used,
+            posts_used=budget.used,
             post_budget=self.settings.post_budget or None,
             detail={"x_posts": usage.posts, "cap_reset_day": usage.reset_day},
         )
 
     def _read(self) -> None:
-        if self._outbox is not None:
-            try:
-                replayed = self._outbox.replay(lambda: not self._closing.wait(0.05))
-            except OSError as error:
-                # Without this the thread would end unseen, and the process wait for ever.
-                self._on_refused(
-                    f"STATE_DIR's journal cannot be read ({error}): it holds posts that are paid "
-                    "for and not published. Let this user read it and start again; all is kept."
-                )
-                return
-            if replayed:
-                log.info("%d entries of an earlier run are sent from the journal", replayed)
-        if not self._closing.is_set():
-            self.reader.run()
+        if self.stats.replayed:
+            log.info("%d messages of an earlier run are sent from STATE_DIR", self.stats.replayed)
+        self.reader.run()
         self.ended.set()
 
     def _clock(self) -> None:
-        """Heartbeat: what must be on disk for a restart, and what must be noticed in time."""
+        """Heartbeat: what must be noticed in time."""
         while not self._closing.wait(TICK):
             self._ticked = time.monotonic()
             try:
@@ -193,30 +191,38 @@ class Service:
     def tick(self) -> None:
         """One turn of the clock."""
         budget = self.budget
-        self.coverage.save()
-        if budget.tick():
-            log.info("A new period of X's usage has begun")
         self.stats.budget_used = budget.used
         if budget.warn():
             log.warning("80 %% of the post budget is used: %d of %d", budget.used, budget.limit)
             self._tell("budget_warning", posts_used=budget.used, post_budget=budget.limit)
         if budget.spent:
             self.reader.interrupt(BUDGET)
-        if self._outbox is not None and (reason := self._outbox.blocked()):
-            self.reader.interrupt(reason)
+        if self._outbox is not None:
+            self._outbox.store.flush()
+            if reason := self._outbox.blocked():
+                self.reader.interrupt(reason)
 
     def _errands(self) -> None:
         """Calls to X, which may take their time."""
-        usage_at = time.monotonic() + USAGE_EVERY
         while not self._closing.wait(RULES_EVERY):
             try:
                 self.rules.poll()
                 self.stats.rules = self.rules.count
-                if time.monotonic() >= usage_at:
-                    usage_at = time.monotonic() + USAGE_EVERY
+                due = USAGE_AGAIN if self.budget.asks else USAGE_EVERY
+                if time.monotonic() - self._usage_at >= due:
                     self.read_usage()
             except Exception:
                 log.exception("An errand to X failed: a fault in this program")
+
+    def _print(self, line: bytes) -> None:
+        """Show a post as X sent it; end when nobody reads any more (head, a closed pager)."""
+        if self.ended.is_set():
+            return
+        try:
+            sys.stdout.buffer.write(line + b"\n")
+            sys.stdout.buffer.flush()
+        except OSError:  # BrokenPipeError above all
+            self.ended.set()
 
     def _tell(self, kind: str, **columns: Any) -> None:
         if self._outbox is not None:

@@ -78,7 +78,6 @@ class Settings:
         dead_letter_topic: full name; None writes what cannot be used into the log instead.
         rules: the stream's rules; None leaves X's as they are.
         post_budget: posts a month; 0 means no guard.
-        backoff_scale: multiplies each wait before a reconnect; below 1 only for tests.
     """
 
     token: Token
@@ -92,12 +91,7 @@ class Settings:
     state_dir: Path | None = None
     port: int | None = None
     instance: str = "producer"
-    log_level: str = "INFO"
     print_posts: bool = False
-    buffer_posts: int = 50_000
-    buffer_bytes: int = 64_000_000
-    publish_stall: float = 60.0
-    backoff_scale: float = 1.0
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str], arguments: argparse.Namespace) -> Settings:
@@ -152,12 +146,7 @@ class Settings:
             state_dir=state_dir,
             port=_integer(environ, "PORT", 0, 0, 65535) if environ.get("PORT") else None,
             instance=environ.get("INSTANCE") or socket.gethostname(),
-            log_level=log_level(environ),
             print_posts=bool(arguments.print),
-            buffer_posts=_integer(environ, "BUFFER_POSTS", 50_000, 100, 10_000_000),
-            buffer_bytes=_integer(environ, "BUFFER_BYTES", 64_000_000, 1_000_000, 10**12),
-            publish_stall=_number(environ, "PUBLISH_STALL_SECONDS", 60.0, 0.1, 3600.0),
-            backoff_scale=_number(environ, "BACKOFF_SCALE", 1.0, 0.001, 10.0),
         )
 
 
@@ -225,22 +214,4 @@ def _integer(environ: Mapping[str, str], name: str, default: int, low: int, high
         raise SettingsError(f"{rule} Unset it for {default}.") from None
     if not low <= value <= high:
         raise SettingsError(f"{rule} Unset it for {default}.")
-    return value
-
-
-def _number(
-    environ: Mapping[str, str], name: str, default: float, low: float, high: float
-) -> float:
-    text = environ.get(name)
-    if not text:
-        return default
-    rule = (
-        f"{name} is {text!r}: must be a number from {low:g} to {high:g}. Unset it for {default:g}."
-    )
-    try:
-        value = float(text)
-    except ValueError:
-        raise SettingsError(rule) from None
-    if not low <= value <= high:
-        raise SettingsError(rule)
     return value

@@ -6,12 +6,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from producer.record import created_ms
+from producer.store import Store
 
 STATES = (
     "starting",
@@ -22,16 +22,6 @@ STATES = (
     "paused_publish",
     "stopped",
 )
-
-
-class Publishing(Protocol):
-    """What is counted of a publisher (publisher.Publisher)."""
-
-    buffered: int
-    buffered_bytes: int
-    published: int
-    failed: int
-    rejected: int
 
 
 @dataclass(eq=False)
@@ -59,19 +49,16 @@ class Stats(Collector):
     budget_paused_until: float = 0.0
     rules: int = 0
     state: str = "starting"
-    # Topic publishers: posts and events first, dead letters second.
-    publishers: list[Publishing] = field(default_factory=list)
+    published: int = 0
+    publish_failed: int = 0
+    rejected: int = 0
+    store: Store | None = None
     started: float = field(default_factory=time.time)
 
     @property
-    def buffered(self) -> int:
+    def held(self) -> int:
         """Messages read and not published yet."""
-        return sum(publisher.buffered for publisher in self.publishers)
-
-    @property
-    def published(self) -> int:
-        """Messages that Pub/Sub took."""
-        return sum(publisher.published for publisher in self.publishers)
+        return sum(self.store.waiting) if self.store else 0
 
     @property
     def lag(self) -> float:
@@ -92,12 +79,12 @@ class Stats(Collector):
             (
                 "publish_failed",
                 "Publish requests that failed and are tried again.",
-                sum(p.failed for p in self.publishers),
+                self.publish_failed,
             ),
             (
                 "rejected",
                 "Messages that Pub/Sub refused as invalid.",
-                sum(p.rejected for p in self.publishers),
+                self.rejected,
             ),
             ("dead_letters", "Lines that could not be used.", self.dead_letters),
             ("control_messages", "Messages of X about the stream itself.", self.control_messages),
@@ -111,7 +98,7 @@ class Stats(Collector):
             ("received_bytes", "Bytes read from the stream.", self.bytes),
             ("connects", "Requests for the stream; X allows 50 in 15 minutes.", self.connects),
             ("reconnects", "Requests for the stream after the first.", self.reconnects),
-            ("replayed", "Lines of an earlier process sent again from the journal.", self.replayed),
+            ("replayed", "Messages that an earlier process left in STATE_DIR.", self.replayed),
         ):
             yield _counter(name, text, count)
         ends = CounterMetricFamily(
@@ -128,9 +115,11 @@ class Stats(Collector):
             ("lag_seconds", "Read time of the last post minus its created_at.", self.lag),
             ("backoff_seconds", "The wait before the next connect; 0 while connected.",
              self.backoff),
-            ("buffered_posts", "Messages read and not published yet.", self.buffered),
-            ("buffered_bytes", "Bytes of them.",
-             sum(p.buffered_bytes for p in self.publishers)),
+            ("buffered_posts", "Messages read and not published yet.", self.held),
+            ("memory_bytes", "Bytes of them that STATE_DIR did not take: a kill would lose them.",
+             self.store.in_memory if self.store else 0),
+            ("room_bytes", "What STATE_DIR takes before X is left on purpose.",
+             self.store.room if self.store else 0),
             ("budget_used", "Posts of X's month: X's count or ours, the larger.", self.budget_used),
             ("budget_limit", "Posts allowed a month; 0 without a budget.", self.budget_limit),
             ("budget_paused_until_seconds", "When a budget pause ends, since 1970; 0 without one.",

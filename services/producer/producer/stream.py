@@ -1,4 +1,5 @@
-"""One connection to X's filtered stream: tweepy's StreamingClient with its traps closed.
+"""One connection to X's filtered stream: tweepy's StreamingClient with its traps closed, and under
+it HTTP with another host, time limits, and lines of which none is lost.
 
 filter() makes one connection and returns; the waits between connections are the reader's
 (reader.py). The tweepy release read for this is 4.17; what is worked round is said where it is.
@@ -12,20 +13,24 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import requests
 import tweepy
 import urllib3
+from requests.adapters import HTTPAdapter
 
-from producer.transport import CHUNK, LineHandler, LineResponse, XAdapter
+from producer.lines import MAX_LINE, Lines
 
 log = logging.getLogger(__name__)
 
-__all__ = ["FIELDS", "End", "Stream", "XAdapter", "rate_limit_reset"]
-
+# X sends a blank line each 20 s, often at exactly 20 s.
+READ_TIMEOUT = 30.0
+CONNECT_TIMEOUT = 10.0
+CALL_TIMEOUT = (CONNECT_TIMEOUT, 15.0)
+CHUNK = 65_536
 PATIENCE = 0.5
 DRAIN = 2.0
 
@@ -73,7 +78,7 @@ class Stream(tweepy.StreamingClient):  # type: ignore[misc]
         handler: gets the lines; None for a client that makes calls only.
     """
 
-    def __init__(self, token: str, base_url: str, handler: LineHandler | None = None) -> None:
+    def __init__(self, token: str, base_url: str, handler: Lines | None = None) -> None:
         super().__init__(token, chunk_size=CHUNK)
         self.session.mount(XAdapter.TWEEPY_BASE, XAdapter(base_url, self))
         self.handler: Any = handler
@@ -216,3 +221,91 @@ def rate_limit_reset(response: requests.Response) -> float | None:
         return None
     value = response.headers.get("x-rate-limit-reset", "")
     return float(value) if value.isascii() and value.isdigit() else None
+
+
+class XAdapter(HTTPAdapter):
+    """Sends what tweepy addresses to https://api.twitter.com to the configured base instead, with
+    time limits (tweepy gives none to calls, and 21 s to the stream).
+    """
+
+    TWEEPY_BASE = "https://api.twitter.com"
+
+    def __init__(self, base_url: str, connection: Stream | None = None) -> None:
+        super().__init__()
+        self._base_url = base_url
+        self._connection = connection
+
+    def send(  # type: ignore[override]
+        self, request: requests.PreparedRequest, stream: bool = False, **kwargs: Any
+    ) -> requests.Response:
+        """Send to the configured base; see requests.adapters.HTTPAdapter.send."""
+        request.url = self._base_url + (request.url or "").removeprefix(self.TWEEPY_BASE)
+        kwargs["timeout"] = (CONNECT_TIMEOUT, READ_TIMEOUT) if stream else CALL_TIMEOUT
+        # requests chose the proxy for api.twitter.com.
+        kwargs["proxies"] = requests.utils.get_environ_proxies(request.url, None)
+        response = super().send(request, stream=stream, **kwargs)
+        if stream and self._connection is not None:
+            return LineResponse.of(response, self._connection)
+        return response
+
+
+class LineResponse(requests.Response):
+    """A response whose iter_lines() keeps every line that was received.
+
+    requests' own loses what had arrived of a chunk at a reset, joins a huge line in quadratic time
+    and without bound, and with 64 KB chunks holds back posts when the answer is not chunked.
+    """
+
+    client: Stream
+
+    @classmethod
+    def of(cls, response: requests.Response, client: Stream) -> LineResponse:
+        """Return the same response as a LineResponse."""
+        lines = cls()
+        lines.__dict__.update(response.__dict__)
+        lines.client = client
+        client.response = lines
+        return lines
+
+    def iter_lines(self, *_: Any, **__: Any) -> Iterator[bytes]:
+        """Yield each line without its end; a blank one is a keep-alive."""
+        handler, client = self.client.handler, self.client
+        parts: list[bytes] = []  # of the line that has no end yet
+        size = 0
+        try:
+            for chunk in self._chunks():
+                handler.received(len(chunk))
+                lines = chunk.split(b"\n")
+                rest = lines.pop()
+                for line in lines:
+                    if parts:
+                        if size <= MAX_LINE:
+                            parts.append(line)
+                        whole, size = b"".join(parts), size + len(line)
+                        parts.clear()
+                        if size > MAX_LINE:
+                            handler.oversize(whole, size)
+                        else:
+                            yield whole.rstrip(b"\r")
+                        size = 0
+                    else:
+                        yield line.rstrip(b"\r")
+                if rest:
+                    if size <= MAX_LINE:
+                        parts.append(rest)
+                    size += len(rest)
+                handler.chunk_end()
+                # Only here, between chunks: tweepy would leave the rest of a chunk unread.
+                if client.drained():
+                    break
+        finally:
+            client.running = False
+            if part := b"".join(parts).strip():
+                handler.truncated(part)
+                handler.chunk_end()
+
+    def _chunks(self) -> Iterator[bytes]:
+        # read1 gives what is there; iter_content would drop the lines of a chunk that X, or our
+        # own stop(), cut short.
+        while chunk := self.raw.read1(CHUNK, decode_content=True):
+            yield chunk

@@ -1,0 +1,222 @@
+"""The store's file: its tables and rows, what is wrong with one, what a damaged one still gives.
+
+Each row carries a CRC-32: SQLite finds a damaged page by its form, not a flipped bit in a value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from producer.messages import Message
+
+log = logging.getLogger(__name__)
+
+# No STRICT tables: SQLite before 3.37 does not know them.
+_TABLES = (
+    "CREATE TABLE messages ("
+    "seq INTEGER PRIMARY KEY, topic INTEGER NOT NULL CHECK (topic IN (0, 1)), "
+    "made_at INTEGER NOT NULL CHECK (typeof(made_at) = 'integer'), "
+    "packed INTEGER NOT NULL CHECK (packed IN (0, 1)), "
+    "data BLOB NOT NULL CHECK (typeof(data) = 'blob'), "
+    "attributes BLOB NOT NULL CHECK (typeof(attributes) = 'blob'), "
+    "crc INTEGER NOT NULL CHECK (typeof(crc) = 'integer'))",
+    # Letters that wait for a missing topic must not be looked for among all posts.
+    "CREATE INDEX letters ON messages (seq) WHERE topic = 1",
+    "CREATE TABLE state ("
+    "name TEXT PRIMARY KEY, value BLOB NOT NULL CHECK (typeof(value) = 'blob'), "
+    "crc INTEGER NOT NULL CHECK (typeof(crc) = 'integer'))",
+    "CREATE TABLE set_aside (at INTEGER NOT NULL, what TEXT NOT NULL, data BLOB NOT NULL)",
+)
+_COLUMNS = "seq, topic, made_at, packed, data, attributes, crc"
+_SELECT = f"SELECT {_COLUMNS} FROM messages"  # noqa: S608 - constants
+INSERT = f"INSERT INTO messages ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
+REPLACE_STATE = "INSERT OR REPLACE INTO state (name, value, crc) VALUES (?, ?, ?)"
+# SQLite quotes a damaged name in its message, which Python cannot decode then.
+UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
+# Seqs tried one by one behind a damaged page, before the rest is read from the end.
+_SEARCH = 5_000
+
+
+class Held(NamedTuple):
+    """A message in the store.
+
+    Attributes:
+        seq: grows with each message.
+        topic, made_at: as of messages.Entry.
+    """
+
+    seq: int
+    topic: int
+    message: Message
+    made_at: int
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open a file.
+
+    Raises:
+        sqlite3.Error: it can't be, or is no database.
+    """
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}",
+        uri=True, timeout=5.0, isolation_level=None, check_same_thread=False,
+    )  # fmt: skip
+    try:
+        if not read_only:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA wal_autocheckpoint = 4000")
+        db.execute("PRAGMA cell_size_check = ON")
+    except UNREADABLE:
+        db.close()
+        raise
+    return db
+
+
+def problem(db: sqlite3.Connection) -> str | None:
+    """Return what is wrong with a file, None where nothing is; make the tables of an empty one.
+
+    Raises:
+        sqlite3.Error: it can't be read.
+    """
+    said = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if said != "ok":
+        return " ".join(str(said).split())
+    tables = {sql for (sql,) in db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+    if not tables:
+        db.execute("BEGIN")
+        for sql in _TABLES:
+            db.execute(sql)
+        db.execute("COMMIT")
+    elif tables != set(_TABLES):
+        return "its tables are not the producer's"
+    for row in db.execute(_SELECT):
+        if held_of(row) is None:
+            return f"message {row[0]} fails its checksum"
+    for name, value, crc in db.execute("SELECT name, value, crc FROM state"):
+        if state_row(name, value)[2] != crc:
+            return f"the state {name} fails its checksum"
+    return None
+
+
+def rows(db: sqlite3.Connection, topic: int, after: int, count: int) -> Iterator[Held]:
+    """Yield messages of a topic beyond a seq, oldest first.
+
+    Raises:
+        sqlite3.DatabaseError: the file can't be read, or a row fails its checksum.
+    """
+    # The topic as text of the query: the index of the letters is used only so.
+    query = f"{_SELECT} WHERE topic = {topic:d} AND seq > ? ORDER BY seq LIMIT ?"
+    for row in db.execute(query, (after, count)):
+        if (held := held_of(row)) is None:
+            raise sqlite3.DatabaseError(f"message {row[0]} fails its checksum")
+        yield held
+
+
+def row_of(held: Held, *, pack: bool) -> tuple[Any, ...]:
+    """Return the row for INSERT."""
+    data = zlib.compress(held.message.data, 1) if pack else held.message.data
+    attributes = orjson.dumps(held.message.attributes)
+    row = (held.seq, held.topic, held.made_at, int(pack), data, attributes)
+    return (*row, _crc(row))
+
+
+def held_of(row: Sequence[Any]) -> Held | None:
+    """Return the message of a row, None where it is damaged."""
+    try:
+        if _crc(row) != row[6]:
+            return None
+        seq, topic, made_at, packed, data, attributes, _ = row
+        message = Message(zlib.decompress(data) if packed else data, orjson.loads(attributes))
+    except (TypeError, ValueError, zlib.error):
+        return None
+    return Held(seq, topic, message, made_at)
+
+
+def state_row(name: str, value: object) -> tuple[str, object, int | None]:
+    """Return the row for REPLACE_STATE; without a checksum where the value is no bytes."""
+    if not isinstance(value, bytes):
+        return name, value, None
+    return name, value, zlib.crc32(value, zlib.crc32(name.encode("utf-8", "replace")))
+
+
+def recover(old: Path, db: sqlite3.Connection) -> tuple[int, int | None]:
+    """Copy what is intact in a damaged file to a new one.
+
+    Returns:
+        How many messages, and since when others may be lost (microseconds since 1970): no
+        earlier than what was covered last, nor than the oldest message held. None: not known.
+    """
+    count = 0
+    states: dict[str, bytes] = {}
+    try:
+        with contextlib.closing(connect(old, read_only=True)) as source:
+            batch: list[tuple[Any, ...]] = []
+            for row in _intact(source):
+                batch.append(row)
+                if len(batch) == 500:
+                    count += _copy(db, batch)
+                    batch = []
+            count += _copy(db, batch)
+            states = dict(_intact_states(source))
+            db.executemany(REPLACE_STATE, [state_row(*state) for state in states.items()])
+    except UNREADABLE as error:
+        log.warning("No more can be read from %s: %s", old, error)
+    try:
+        covered = orjson.loads(states["coverage"])["until"]
+        oldest = orjson.loads(states["held"])["since"]
+        return count, covered if oldest is None else min(covered, oldest)
+    except (KeyError, TypeError, ValueError):
+        return count, None
+
+
+def _copy(db: sqlite3.Connection, batch: Iterable[tuple[Any, ...]]) -> int:
+    before = db.total_changes
+    db.execute("BEGIN")
+    try:
+        db.executemany(INSERT.replace("INSERT", "INSERT OR IGNORE", 1), batch)
+        db.execute("COMMIT")
+    except UNREADABLE:
+        db.execute("ROLLBACK")
+        raise
+    return db.total_changes - before
+
+
+def _intact(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows that can be read and pass their checksum: from the first on, over damaged
+    pages; what is beyond a large damaged part from the last one backwards.
+    """
+    after, misses = -1, 0
+    query = f"{_SELECT} WHERE seq > ? ORDER BY seq"
+    while misses < _SEARCH:
+        try:
+            for row in db.execute(query, (after,)):
+                if held_of(row) is not None and row[0] > after:
+                    after, misses = row[0], 0
+                    yield row
+        except UNREADABLE:
+            after, misses = after + 1, misses + 1
+        else:
+            return
+    with contextlib.suppress(*UNREADABLE):
+        yield from (row for row in db.execute(f"{query} DESC", (after,)) if held_of(row))
+
+
+def _intact_states(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
+    with contextlib.suppress(*UNREADABLE):
+        for name, value, crc in db.execute("SELECT name, value, crc FROM state"):
+            if crc is not None and state_row(name, value)[2] == crc:
+                yield name, value
+
+
+def _crc(row: Sequence[Any]) -> int:
+    head = zlib.crc32(b"%d %d %d %d " % (row[0], row[1], row[2], row[3]))
+    return zlib.crc32(row[4], zlib.crc32(row[5], head))

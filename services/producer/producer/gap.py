@@ -1,0 +1,143 @@
+"""Which time the stream covered: the last moment known, and the gap that is open now."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from producer.messages import ON_PURPOSE, event, now
+from producer.record import created_ms
+from producer.store import Damage, Store
+
+# X's stream has no older posts (backfill_minutes is 5 at most): an odd id must not make a gap of
+# years, which somebody would pay to fill.
+_LATEST = 300_000_000
+DAMAGED = "state_damaged"
+
+
+class Coverage:
+    """Opens a gap when the stream ends and closes it with the first byte after.
+
+    Its state() is kept in the store with the posts that prove it, so that a start after a kill
+    knows from when on nothing was covered. Moments are microseconds since 1970; a gap whose begin
+    is not known, since the store was damaged, has None.
+    """
+
+    def __init__(self, store: Store | None, producer: str) -> None:
+        self._store = store
+        self._producer = producer
+        self._lock = threading.Lock()
+        self._opened = time.monotonic()
+        self.until: int | None = None
+        self.last_id: int | None = None
+        self.gap: dict[str, Any] | None = None
+        if store is None:
+            return
+        if store.read("coverage", self._restore) is None and not store.fresh:
+            self.damaged(store.take_damage() or Damage(None, {"damage": "no coverage is kept"}))
+        elif damage := store.take_damage():
+            self.damaged(damage)
+        elif self.gap is None and self.until is not None:
+            self.gap = {"from": self.until, "reason": "killed", "last_id": self.last_id}
+        self.save()
+
+    def covered(self, at: int, post_id: int | None = None) -> None:
+        """Note a post that was read, or a sign of life of a stream that had none to send.
+
+        A post covers the time until it was made, not until it was read: what was made in between
+        was still on its way, and is in the gap if the stream ends now.
+        """
+        if post_id is None:
+            self.until = at
+        else:
+            self.until = made_at(at, post_id)
+            self.last_id = post_id
+
+    def ended(self, reason: str, detail: dict[str, Any] | None = None) -> None:
+        """Open a gap at the last covered moment; while one is open, count one more failure."""
+        with self._lock:
+            if self.gap is None:
+                if self.until is None:
+                    return  # nothing was ever covered: no gap, the start
+                self._open(self.until, reason, detail)
+            elif reason not in ON_PURPOSE:
+                failures = self.gap.setdefault("failures", {})
+                failures[reason] = failures.get(reason, 0) + 1
+        self.save()
+
+    def damaged(self, damage: Damage) -> None:
+        """Open a gap for what was lost with a damaged store, or make the open one as long."""
+        with self._lock:
+            begins = [damage.since] if self.gap is None else [damage.since, self.gap["from"]]
+            known = [begin for begin in begins if begin is not None]
+            since = min(known) if len(known) == len(begins) else None
+            self._open(since, DAMAGED, damage.detail)
+
+    def resumed(self, at: int, post_id: int | None, backfill_minutes: int) -> dict[str, Any] | None:
+        """Close the open gap at the first byte; return its event, if there was one."""
+        with self._lock:
+            gap, self.gap = self.gap, None
+        if gap is None:
+            return None
+        detail = dict(gap.get("detail") or {})
+        if gap.get("failures"):
+            detail["failed_connects"] = gap["failures"]
+        if backfill_minutes:
+            detail["backfill_minutes"] = backfill_minutes
+        begin, end = gap["from"], at
+        if begin is not None and at < begin + (
+            passed := int((time.monotonic() - self._opened) * 1e6)
+        ):
+            # The clock was set back: what has passed by the other clock, and X's time, are later.
+            made = created_ms(post_id) * 1_000 if post_id is not None else at
+            end = max(begin + passed, min(made, begin + passed + _LATEST))
+        return event(
+            "gap",
+            self._producer,
+            at=at,
+            gap_from=begin,
+            gap_to=end,
+            reason=gap["reason"],
+            last_id_before=gap["last_id"],
+            first_id_after=post_id,
+            detail=detail or None,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return what the store keeps."""
+        with self._lock:
+            gap = None if self.gap is None else dict(self.gap)
+            return {"until": self.until, "last_id": self.last_id, "gap": gap}
+
+    def save(self) -> None:
+        """Keep it by itself, where no posts go with it."""
+        if self._store is not None:
+            self._store.append(states={"coverage": self.state()})
+
+    def _open(self, since: int | None, reason: str, detail: dict[str, Any] | None) -> None:
+        self.gap = {"from": since, "reason": reason, "last_id": self.last_id}
+        if detail:
+            self.gap["detail"] = detail
+        self._opened = time.monotonic()
+
+    def _restore(self, kept: dict[str, Any]) -> bool:
+        until, last_id, gap = kept["until"], kept["last_id"], kept["gap"]
+        for number in (until, last_id, gap and gap["from"], gap and gap["last_id"]):
+            if number is not None and (type(number) is not int or number < 0):
+                raise ValueError(f"{number!r} is no moment or id")
+        if gap is not None and not (
+            isinstance(gap["reason"], str)
+            and all(isinstance(gap.get(name, {}), dict) for name in ("detail", "failures"))
+        ):
+            raise TypeError("no gap")
+        if until is not None and until > now() and last_id is not None:
+            # The clock was ahead and is set back: X's own time is the better one.
+            until = min(until, created_ms(last_id) * 1_000)
+        self.until, self.last_id, self.gap = until, last_id, gap
+        return True
+
+
+def made_at(at: int, post_id: int) -> int:
+    """Return the moment that a post covers which was read at `at`, microseconds since 1970."""
+    return min(at, max(created_ms(post_id) * 1_000, at - _LATEST))

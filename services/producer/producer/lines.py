@@ -1,0 +1,249 @@
+"""What becomes of each line of the stream, and of all that a chunk of it holds."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from producer import record
+from producer.budget import Budget
+from producer.gap import Coverage, made_at
+from producer.log import OncePerMinute
+from producer.messages import (
+    BUDGET,
+    MAX_DATA,
+    POSTS,
+    Entry,
+    buried,
+    event,
+    event_message,
+    now,
+    post_message,
+)  # fmt: skip
+from producer.outbox import Outbox
+from producer.parsing import LineError, control_reason, control_words, parse
+from producer.settings import Settings
+from producer.stats import Stats
+from producer.store import Store
+
+log = logging.getLogger(__name__)
+
+MAX_LINE = 8_000_000
+_ID = re.compile(rb'"id"\s*:\s*"(\d{1,19})"')
+
+
+@dataclass
+class Line:
+    """What a line is.
+
+    Attributes:
+        entries: what is to be kept and published.
+        post_id: of the post that it holds.
+        control: the message about the stream that it holds.
+        reason: why it holds neither: malformed_line or too_large.
+        detail: the same for a person; of a post, what is odd about it.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    post_id: int | None = None
+    control: dict[str, Any] | None = None
+    reason: str = ""
+    detail: str = ""
+
+    @classmethod
+    def of(cls, line: bytes, at: int, producer: str, *, letters: bool = True) -> Line:
+        """Sort one line as X sent it. Raises nothing for what is in it.
+
+        Args:
+            line: without its end.
+            at: when it was read, microseconds since 1970.
+            producer: name for its event.
+            letters: whether there is a topic for dead letters.
+        """
+
+        def bury(reason: str, detail: str) -> Line:
+            entries = buried(line, reason, detail, at, producer, letters=letters)
+            return cls(entries, reason=reason, detail=detail)
+
+        if len(line) > MAX_LINE:
+            return bury("too_large", f"a line of more than {MAX_LINE} bytes")
+        try:
+            parsed = parse(line)
+            body = parsed.body
+            if not parsed.is_post:
+                reason = control_reason(body)
+                row = event("control_message", producer, at=at, reason=reason, detail=body)
+                return cls([Entry(POSTS, event_message(row), at)], control=body)
+            row = record.to_record(body, parsed.raw, at)
+            message = post_message(row)
+        except LineError as error:
+            return bury("malformed_line", str(error))
+        except Exception as error:
+            # A form of post that nobody thought of must cost one line, not the stream.
+            log.exception("A line could not be made into a row")
+            return bury("malformed_line", f"{type(error).__name__}: {error}")
+        if len(message.data) > MAX_DATA:
+            size = len(message.data)
+            return bury("too_large", f"a row of {size} bytes; a Pub/Sub message holds {MAX_DATA}")
+        odd = "" if record.created_at(body["data"].get("created_at")) else "created_at_missing"
+        post_id = int(row["id"])
+        return cls([Entry(POSTS, message, made_at(at, post_id))], post_id, detail=odd)
+
+
+class Lines:
+    """Gets what a connection carries (stream.Stream), keeps it chunk by chunk, says when to leave.
+
+    Attributes:
+        ever_connected: whether X has accepted a connection in this process.
+        control: X's name for what it said about this connection, if it did.
+        truncated_line: what is known of the line within which this connection ended.
+
+    Args:
+        outbox: where all goes; None only counts.
+        store: the outbox's.
+        echo: given each post as X sent it.
+        interrupt: called with the reason when the connection must end now.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        outbox: Outbox | None,
+        budget: Budget,
+        coverage: Coverage,
+        stats: Stats,
+        echo: Callable[[bytes], None] | None,
+        interrupt: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._outbox = outbox
+        self._store: Store | None = outbox.store if outbox else None
+        self._budget = budget
+        self._coverage = coverage
+        self._stats = stats
+        self._echo = echo
+        self._interrupt = interrupt
+        self._once = OncePerMinute(log)
+        self.ever_connected = False
+        self._entries: list[Entry] = []
+        self._charged = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget the last connection."""
+        self.control: str | None = None
+        self.truncated_line: dict[str, Any] | None = None
+
+    def connected(self) -> None:
+        """X accepted the connection."""
+        self.ever_connected = True
+        self._stats.state = "streaming"
+        self._stats.last_byte = time.time()
+        log.info("Connected to the stream with %d rule(s)", self._stats.rules)
+        detail = {"rules": self._stats.rules}
+        self._add_event(event("connected", self._settings.instance, detail=detail))
+        self.chunk_end()
+
+    def received(self, count: int) -> None:
+        """Bytes came."""
+        self._stats.bytes += count
+        self._stats.last_byte = time.time()
+
+    def line(self, line: bytes) -> None:
+        """A line with data came."""
+        at, stats = now(), self._stats
+        letters = self._outbox is not None and self._outbox.has_letters
+        found = Line.of(line, at, self._settings.instance, letters=letters)
+        self._entries += found.entries
+        if found.control is not None:
+            # It says nothing about the posts: a gap neither ends nor begins with it.
+            self.control = control_reason(found.control)
+            stats.control_messages += 1
+            stats.events += 1
+            self._say(
+                f"control_{self.control}",
+                f"X says: {control_words(found.control)}",
+                logging.WARNING,
+            )
+            return
+        self._charged += 1  # also a line that cannot be used
+        if self._coverage.gap is not None:
+            self._close_gap(at, found.post_id)
+        if found.post_id is None:
+            stats.dead_letters += 1
+            stats.events += 1
+            shown = line[:200].decode("utf-8", "replace")
+            self._say(found.reason, f"A line cannot be used: {found.detail}: {shown}")
+            return
+        self._coverage.covered(at, found.post_id)
+        stats.posts += 1
+        stats.last_post = at / 1e6
+        stats.lag_from = (at, found.post_id)
+        if found.detail:
+            stats.created_at_derived += 1
+            words = f"Post {found.post_id} has no usable created_at: taken from its id"
+            self._say(found.detail, words, logging.WARNING)
+        if self._echo is not None:
+            self._echo(line)
+
+    def keep_alive(self) -> None:
+        """A blank line came."""
+        self._stats.keep_alives += 1
+        at = now()
+        if self._coverage.gap is not None:
+            self._close_gap(at, None)
+        self._coverage.covered(at)
+
+    def oversize(self, start: bytes, length: int) -> None:
+        """A line came that is longer than anything of X's; its start is kept."""
+        log.error("A line of %d bytes: its first %d are kept", length, len(start))
+        self.line(start)
+
+    def truncated(self, part: bytes) -> None:
+        """The connection ended within this line: a post if only its end is missing, else noted in
+        the gap, which is where its time belongs.
+        """
+        try:
+            orjson.loads(part)
+        except orjson.JSONDecodeError:
+            found = _ID.search(part)
+            self.truncated_line = {"bytes": len(part), "id": found[1].decode() if found else None}
+        else:
+            self.line(part)
+
+    def chunk_end(self) -> None:
+        """All of a chunk was given: keep its posts and the coverage that they prove as one."""
+        entries, self._entries = self._entries, []
+        charged, self._charged = self._charged, 0
+        leave = self._budget.read(charged) if charged else False
+        if self._outbox is not None and self._store is not None:
+            states = {"coverage": self._coverage.state()}
+            if self._budget.trusted:
+                states["budget"] = self._budget.state()
+            self._outbox.keep(entries, states)
+            if damage := self._store.take_damage():
+                self._coverage.damaged(damage)
+                self._close_gap(now(), None)
+            if reason := self._outbox.blocked():
+                self._interrupt(reason)
+        if leave:
+            self._interrupt(BUDGET)
+
+    def _close_gap(self, at: int, post_id: int | None) -> None:
+        row = self._coverage.resumed(at, post_id, self._settings.backfill_minutes)
+        if row is not None:
+            self._add_event(row)
+
+    def _add_event(self, row: dict[str, Any]) -> None:
+        if self._outbox is not None:
+            self._stats.events += 1
+            self._entries.append(Entry(POSTS, event_message(row), now()))
+
+    def _say(self, kind: str, words: str, level: int = logging.ERROR) -> None:
+        self._once.log(level, kind, words)

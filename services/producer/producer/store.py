@@ -1,0 +1,371 @@
+"""What must outlive the process, in one SQLite file: messages to publish, and the reader's state.
+
+STATE_DIR/reader.sqlite3 is in WAL mode with synchronous=NORMAL: a commit is a write into the page
+cache, so `kill -9` loses nothing that was committed. A crash of the node can lose the last commits,
+always all from some moment on; a chunk's posts and the coverage that they prove are one commit, so
+the state never says more than the messages hold. https://sqlite.org/pragma.html#pragma_synchronous
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from producer import database
+from producer.database import UNREADABLE, Held
+from producer.log import OncePerMinute
+from producer.messages import LETTERS, POSTS, Entry
+
+log = logging.getLogger(__name__)
+
+FILE = "reader.sqlite3"
+# Beyond this many waiting messages new ones are packed: half an hour at X's cap then fits the
+# volume, and the usual post costs no time for it (measured: 28 us, to 0.45 of the size).
+PACK_FROM = 2_000
+# What is held in memory at most while the disk takes nothing.
+MEMORY_BYTES = 16_000_000
+# Left free on the volume: the WAL, and what X still sends when we leave.
+RESERVE_BYTES = 64_000_000
+RETRY_SECONDS = 0.5
+
+# The disk's fault, which may pass; another error of SQLite's is damage.
+_DISK = {
+    sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED,
+}  # fmt: skip
+
+_Value = TypeVar("_Value")
+
+
+class StateError(ValueError):
+    """STATE_DIR cannot be used: why, and what to do, in one line."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What became of a damaged file.
+
+    Attributes:
+        since: what may be lost is no older, microseconds since 1970; None where this is not known.
+        detail: for an event.
+    """
+
+    since: int | None
+    detail: dict[str, Any]
+
+
+@dataclass
+class _Pending:
+    """What the next transaction writes; more than one change gathers only while the disk fails."""
+
+    rows: list[Held] = field(default_factory=list)
+    bytes: int = 0
+    states: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    deletes: list[tuple[int, int, int]] = field(default_factory=list)
+
+
+class Store:
+    """The file of a STATE_DIR, which one process holds at a time. Safe to use from any thread.
+
+    Attributes:
+        fresh: whether no reader has used this directory before.
+        waiting: messages not published yet, by topic, on disk or in memory.
+        failing: whether the disk did not take the last change.
+
+    Args:
+        directory: made where it is missing.
+
+    Raises:
+        StateError: not writable, or held by another process.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / FILE
+        self.waiting = [0, 0]
+        self._next = 1
+        self._lock = threading.RLock()
+        self._once = OncePerMinute(log)
+        self._pending = _Pending()
+        self.failing = False
+        self._again_at = 0.0
+        self._damage: Damage | None = None
+        lock = directory / "lock"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self.fresh = not lock.exists()
+            self._owned = lock.open("a")
+            lock.touch()
+        except OSError as error:
+            raise StateError(
+                f"STATE_DIR ({directory}) is not writable: {error.strerror or error}. Give a "
+                "directory that this user may write to and that outlives the process."
+            ) from None
+        try:
+            fcntl.flock(self._owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._owned.close()
+            raise StateError(
+                f"STATE_DIR ({directory}) is in use by another producer: X allows one connection. "
+                "Stop it, or give this one a directory of its own."
+            ) from None
+        try:
+            self._db = self._open()
+        except BaseException:
+            self._owned.close()
+            raise
+
+    def append(
+        self, entries: Sequence[Entry] = (), states: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> None:
+        """Keep messages and values in one transaction; in memory while the disk takes nothing."""
+        with self._lock:
+            pending = self._pending
+            for topic, message, made_at in entries:
+                pending.rows.append(Held(self._next, topic, message, made_at))
+                pending.bytes += len(message.data)
+                self._next += 1
+                self.waiting[topic] += 1
+            pending.states.update(states or {})
+            self.flush()
+
+    def read(self, name: str, check: Callable[[dict[str, Any]], _Value]) -> _Value | None:
+        """Return check() of what was kept under a name; None where nothing usable is.
+
+        check() raises KeyError, TypeError or ValueError for what can't be right: it is told, set
+        aside in the file, and then unknown.
+        """
+        with self._lock:
+            row = self._db.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
+            if row is None:
+                return None
+            try:
+                return check(orjson.loads(row[0]))
+            except (KeyError, TypeError, ValueError) as error:
+                shown = row[0][:300].decode("utf-8", "replace")
+                words = f"{self.path}: its {name} cannot be right ({error!r}): {shown}"
+                log.error("%s", words)  # noqa: TRY400 - a line for a person, not a fault
+                self.set_aside(f"state {name}", row[0])
+                return None
+
+    def oldest(self, topic: int, after: int, count: int, size: int) -> list[Held]:
+        """Return the oldest messages of a topic beyond a seq: at most `count`, and of no more than
+        `size` bytes of data, unless the first alone has more.
+        """
+        with self._lock:
+            found: list[Held] = []
+            try:
+                for held in database.rows(self._db, topic, after, count):
+                    size -= len(held.message.data)
+                    if found and size < 0:
+                        return found
+                    found.append(held)
+            except UNREADABLE as error:
+                if not self._disk_failed(error):
+                    return self.oldest(topic, after, count, size)
+                if found:
+                    return found
+            after = found[-1].seq if found else after
+            for held in self._pending.rows:
+                if held.topic == topic and held.seq > after:
+                    size -= len(held.message.data)
+                    if found and (size < 0 or len(found) == count):
+                        break
+                    found.append(held)
+            return found
+
+    def published(self, batch: Sequence[Held]) -> None:
+        """Forget what oldest() gave in one go: it is safe elsewhere."""
+        with self._lock:
+            first, last = batch[0], batch[-1]
+            self.waiting[first.topic] -= len(batch)
+            pending = self._pending
+            if pending.rows and last.seq >= pending.rows[0].seq:
+                gone = {held.seq for held in batch}
+                pending.rows = [held for held in pending.rows if held.seq not in gone]
+                pending.bytes = sum(len(held.message.data) for held in pending.rows)
+            pending.deletes.append((first.topic, first.seq, last.seq))
+            self.flush()
+
+    def set_aside(self, what: str, data: bytes) -> None:
+        """Keep for a person what no topic takes and no code can use; it is never sent."""
+        with self._lock:
+            row = (time.time_ns() // 1_000, what, data)
+            try:
+                self._db.execute("INSERT INTO set_aside (at, what, data) VALUES (?, ?, ?)", row)
+            except UNREADABLE as error:
+                log.error("%s could not be set aside: %s", what, error)  # noqa: TRY400 - no fault
+
+    def flush(self) -> None:
+        """Write what waits in memory, if the disk takes it."""
+        with self._lock:
+            if self.failing and time.monotonic() < self._again_at:
+                return
+            try:
+                self._write()
+            except UNREADABLE as error:
+                if not self._disk_failed(error):
+                    self.flush()
+                return
+            if self.failing:
+                log.info("%s takes what is read again", self.path)
+                self.failing = False
+
+    def take_damage(self) -> Damage | None:
+        """Return what was found damaged since the last call."""
+        damage, self._damage = self._damage, None
+        return damage
+
+    @property
+    def in_memory(self) -> int:
+        """Bytes of messages that the disk did not take: a kill would lose them."""
+        return self._pending.bytes
+
+    @property
+    def room(self) -> int:
+        """Bytes that the volume takes before the reserve is touched; below 0 it is full."""
+        with self._lock:
+            try:
+                free = [
+                    self._db.execute(f"PRAGMA {name}").fetchone()[0]
+                    for name in ("freelist_count", "page_size")
+                ]
+                disk = os.statvfs(self.path.parent)
+            except (*UNREADABLE, OSError):
+                return 0
+            return int(free[0] * free[1] + disk.f_bavail * disk.f_frsize) - RESERVE_BYTES
+
+    def close(self) -> int:
+        """Write all and let go of the directory; return how many messages the disk did not take:
+        they are lost.
+        """
+        with self._lock:
+            self._again_at = 0.0
+            self.flush()
+            with contextlib.suppress(sqlite3.Error):
+                if not any(self.waiting):
+                    self._db.execute("VACUUM")  # gives back what an outage took
+            self._db.close()
+            self._owned.close()
+            return len(self._pending.rows)
+
+    def _write(self) -> None:
+        pending, db = self._pending, self._db
+        if not (pending.rows or pending.states or pending.deletes):
+            return
+        pack = sum(self.waiting) > PACK_FROM
+        db.execute("BEGIN")
+        try:
+            if pending.rows:
+                rows = [database.row_of(held, pack=pack) for held in pending.rows]
+                db.executemany(database.INSERT, rows)
+            if pending.deletes:
+                db.executemany(
+                    "DELETE FROM messages WHERE topic = ? AND seq BETWEEN ? AND ?", pending.deletes
+                )
+            if pending.states:
+                oldest = db.execute("SELECT made_at FROM messages ORDER BY seq LIMIT 1").fetchone()
+                states = {**pending.states, "held": {"since": oldest and oldest[0]}}
+                db.executemany(
+                    database.REPLACE_STATE,
+                    [database.state_row(name, orjson.dumps(each)) for name, each in states.items()],
+                )
+            db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise
+        self._pending = _Pending()
+
+    def _disk_failed(self, error: Exception) -> bool:
+        """Note it and return True; replace the file and return False where that is the damage."""
+        if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
+            raise error
+        if _code(error) not in _DISK:
+            self._db.close()
+            self._db = self._replace(str(error))
+            return False
+        self.failing, self._again_at = True, time.monotonic() + RETRY_SECONDS
+        self._once.log(
+            logging.ERROR,
+            "disk",
+            f"STATE_DIR takes no more ({error}): what is read is held in memory only, up to "
+            f"{MEMORY_BYTES // 1_000_000} MB, and a kill would lose it (the gap would say so). "
+            "Make room in STATE_DIR, or let this user write there.",
+        )
+        return True
+
+    def _open(self) -> sqlite3.Connection:
+        db = None
+        try:
+            # SQLite would delete the WAL of an empty file.
+            empty = self.path.exists() and self.path.stat().st_size == 0
+            db = None if empty else database.connect(self.path)
+            problem = "it is empty" if db is None else database.problem(db)
+            if db is not None and problem is None:
+                self._count(db)
+                return db
+        except (*UNREADABLE, OSError) as error:
+            if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise StateError(f"{self.path} is in use by another program: end it.") from None
+            problem = str(error)
+        if db is not None:
+            db.close()
+        return self._replace(str(problem))
+
+    def _replace(self, problem: str) -> sqlite3.Connection:
+        """Put the damaged file aside, begin a new one, take over what is intact in the old."""
+        moved = []
+        aside = self.path.with_name(
+            f"{FILE}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+        )
+        try:
+            for old in self.path.parent.glob(f"{FILE}.damaged-*"):
+                old.unlink()  # the volume has no room for each
+            for suffix in ("", "-wal", "-shm"):
+                source, target = Path(f"{self.path}{suffix}"), Path(f"{aside}{suffix}")
+                if source.exists():
+                    moved.append((source.rename(target), source))
+            db = database.connect(self.path)
+            database.problem(db)
+        except (*UNREADABLE, OSError) as error:
+            for target, source in moved:
+                with contextlib.suppress(OSError):
+                    target.rename(source)
+            raise StateError(
+                f"{self.path} cannot be used ({problem}), and no new one can be made: {error}. "
+                "Let this user write there, and make room."
+            ) from None
+        recovered, since = database.recover(aside, db)
+        self._count(db)
+        detail = {"damage": problem, "kept_in": str(aside), "messages_recovered": recovered}
+        self._damage = Damage(since, detail)
+        log.error(
+            "%s is damaged (%s). It is kept as %s; %d messages in it could be read and are "
+            "published; a gap tells which time may lack posts",
+            self.path, problem, aside, recovered,
+        )  # fmt: skip
+        return db
+
+    def _count(self, db: sqlite3.Connection) -> None:
+        found = dict(db.execute("SELECT topic, count(*) FROM messages GROUP BY topic").fetchall())
+        self.waiting = [found.get(POSTS, 0), found.get(LETTERS, 0)]
+        for held in self._pending.rows:
+            self.waiting[held.topic] += 1
+        last = db.execute("SELECT max(seq) FROM messages").fetchone()[0]
+        self._next = max(self._next, (last or 0) + 1)
+
+
+def _code(error: BaseException) -> int:
+    # The upper bits tell one I/O error from another. https://sqlite.org/rescode.html
+    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)) & 0xFF

@@ -1,0 +1,356 @@
+"""The store: what is kept over kills, damage and a disk that takes nothing."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from producer import store as module
+from producer.gap import Coverage
+from producer.messages import LETTERS, POSTS, Entry, Message
+from producer.store import FILE, StateError, Store
+
+BIG = 10**9
+
+
+def entry(number: int, topic: int = POSTS, size: int = 600) -> Entry:
+    """A message that covers the moment `number`."""
+    data = f"{number} ".encode() + random.Random(number).randbytes(size)
+    return Entry(topic, Message(data, {"kind": "post", "id": str(number)}), number)
+
+
+def fill(directory: Path, chunks: int, each: int = 3) -> None:
+    """Keep chunks of posts, each with the coverage that it proves, and publish some."""
+    store = Store(directory)
+    for chunk in range(chunks):
+        entries = [entry(chunk * each + post + 1) for post in range(each)]
+        until = entries[-1].made_at
+        store.append(entries, {"coverage": {"until": until, "last_id": until, "gap": None}})
+        if chunk == chunks // 2:
+            store.published(store.oldest(POSTS, 0, each * chunks // 4, BIG))
+    store.close()
+
+
+def held(store: Store, topic: int = POSTS) -> list[Message]:
+    """All messages of a topic."""
+    return [each.message for each in store.oldest(topic, 0, 10**6, BIG)]
+
+
+def until(store: Store) -> int | None:
+    """The coverage that is kept."""
+    return store.read("coverage", lambda kept: int(kept["until"]))
+
+
+def killed_after(directory: Path, code: str) -> None:
+    """Run code with a Store as `store` in another process, which is killed then."""
+    program = (
+        "import os, signal, sys\nfrom pathlib import Path\n"
+        "from producer.messages import *\nfrom producer.store import Store\n"
+        "from tests.producer.test_producer_store import entry\n"
+        f"store = Store(Path({str(directory)!r}))\n{code}\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -9
+
+
+def test_all_that_was_kept_is_there_after_a_kill(tmp_path: Path) -> None:
+    """After kill -9 the next process finds each message in order, and not what was published."""
+    killed_after(
+        tmp_path,
+        "for n in range(1, 300): store.append([entry(n)], {'coverage': {'until': n}})\n"
+        "store.append([entry(1000, LETTERS)])\n"
+        "store.published(store.oldest(POSTS, 0, 100, 10**9))",
+    )
+    store = Store(tmp_path)
+    assert held(store) == [entry(n).message for n in range(101, 300)]
+    assert held(store, LETTERS) == [entry(1000, LETTERS).message]
+    assert store.waiting == [199, 1]
+    assert until(store) == 299
+    assert store.take_damage() is None
+    assert not store.fresh
+    store.append([entry(300)])
+    assert held(store)[-1] == entry(300).message
+    store.close()
+
+
+def test_batches(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest come first, bounded in number and bytes, but at least one; many waiting ones are
+    packed on disk and come back as they were.
+    """
+    monkeypatch.setattr(module, "PACK_FROM", 5)
+    entries = [Entry(POSTS, Message(b"x" * 10_000, {"id": str(n)}), n) for n in range(1, 20)]
+    for each in entries:
+        store.append([each])
+    assert [each.made_at for each in store.oldest(POSTS, 0, 3, BIG)] == [1, 2, 3]
+    assert [each.made_at for each in store.oldest(POSTS, 3, 100, 25_000)] == [4, 5]
+    assert [each.made_at for each in store.oldest(POSTS, 5, 100, 1)] == [6]
+    assert held(store) == [each.message for each in entries]
+    sizes = sqlite3.connect(store.path).execute("SELECT length(data) FROM messages").fetchall()
+    assert (sizes[0], sizes[-1] < (1000,)) == ((10_000,), True)
+
+
+def test_one_process_at_a_time(store: Store) -> None:
+    """A second one is told in one line."""
+    with pytest.raises(StateError, match="in use by another producer"):
+        Store(store.path.parent)
+
+
+@pytest.mark.parametrize("wrong", ["a list", {"until": "yesterday"}, {"until": -5}, {}])
+def test_a_value_that_cannot_be_right_is_unknown(
+    store: Store, wrong: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told, set aside, and neither zero nor a crash."""
+
+    def check(kept: dict[str, Any]) -> int:
+        if kept["until"] < 0:
+            raise ValueError("below 0")
+        return int(kept["until"])
+
+    store.append(states={"coverage": wrong})
+    assert store.read("coverage", check) is None
+    assert "its coverage cannot be right" in caplog.text
+    aside = sqlite3.connect(store.path).execute("SELECT what FROM set_aside").fetchall()
+    assert aside == [("state coverage",)]
+
+
+# What damage must never do: crash the start, change a message, or claim coverage that is not.
+
+
+class Original(NamedTuple):
+    """A sound store on disk, and what is in it."""
+
+    path: Path
+    messages: list[Message]
+    covered: int
+
+    @classmethod
+    def of(cls, path: Path, scratch: Path) -> Original:
+        """Look into a copy: to open it would change it."""
+        shutil.copytree(path, scratch)
+        store = Store(scratch)
+        covered = until(store)
+        assert covered is not None
+        found = cls(path, held(store), covered)
+        store.close()
+        return found
+
+
+def check_damaged(directory: Path, original: Original) -> tuple[int, bool]:
+    """Open a damaged copy; return how many messages it gave, and whether damage was found."""
+    _, messages, covered = original
+    store = Store(directory)
+    try:
+        found = held(store)
+        assert set(map(str, found)) <= set(map(str, messages)), "a changed message"
+        assert found == [each for each in messages if each in found], "another order"
+        kept = until(store)
+        missing = [each for each in messages if each not in found]
+        coverage = Coverage(store, "me")
+        assert coverage.gap is not None
+        begin = coverage.gap["from"]
+        oldest = min((int(each.attributes["id"]) for each in missing), default=covered)
+        assert begin is None or begin <= oldest, "a lost post outside the gap"
+        assert kept is None or kept <= covered, "invented coverage"
+        damaged = coverage.gap["reason"] == "state_damaged"
+        aside = list(directory.glob(f"{FILE}.damaged-*"))
+        assert bool(aside) == damaged or kept is None
+        assert not (missing and not damaged and kept == covered), "a loss that nothing tells"
+        return len(found), damaged
+    finally:
+        store.close()
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> tuple[Original, Original]:
+    """A store that was closed, and one with most of it in the WAL, as a kill leaves it."""
+    closed, killed = tmp_path_factory.mktemp("closed"), tmp_path_factory.mktemp("killed")
+    fill(closed, 60)
+    fill(killed, 20)
+    killed_after(
+        killed,
+        "for n in range(61, 200): store.append([entry(n)], "
+        "{'coverage': {'until': n, 'last_id': n, 'gap': None}})",
+    )
+    scratch = tmp_path_factory.mktemp("scratch")
+    return Original.of(closed, scratch / "closed"), Original.of(killed, scratch / "killed")
+
+
+def test_wal_cut_at_any_place(originals: tuple[Original, Original], tmp_path: Path) -> None:
+    """A WAL that lost its end, as after a crash of the node, gives an older state as a whole: the
+    messages up to a moment and the coverage of that moment.
+    """
+    wal = (originals[1].path / f"{FILE}-wal").read_bytes()
+    chance = random.Random(11)
+    shorter = 0
+    for number in range(50):
+        copy = tmp_path / str(number)
+        shutil.copytree(originals[1].path, copy)
+        cut = chance.randrange(len(wal))
+        (copy / f"{FILE}-wal").write_bytes(wal[:cut])
+        store = Store(copy)
+        last, covered = held(store)[-1], until(store)
+        assert store.take_damage() is None
+        assert int(last.attributes["id"]) == covered
+        shorter += covered < 199
+        store.close()
+    assert shorter > 40
+
+
+def _damage(original: Path, copy: Path, change: Callable[[bytearray], None], file: str) -> None:
+    shutil.copytree(original, copy)
+    content = bytearray((copy / file).read_bytes())
+    change(content)
+    (copy / file).write_bytes(content)
+
+
+def test_zeroed_pages(originals: tuple[Original, Original], tmp_path: Path) -> None:
+    """Each page of the file in turn is zeros: the start goes on, intact rows are published, and the
+    gap covers the rest.
+    """
+    pages = (originals[0].path / FILE).stat().st_size // 4096
+    damages = most = 0
+    for page in range(pages):
+
+        def zero(content: bytearray, page: int = page) -> None:
+            content[page * 4096 : (page + 1) * 4096] = bytes(4096)
+
+        _damage(originals[0].path, tmp_path / str(page), zero, FILE)
+        count, damaged = check_damaged(tmp_path / str(page), originals[0])
+        damages += damaged
+        most += damaged and count > 120
+    assert damages > pages * 0.7
+    assert most > pages * 0.5, "one damaged page must not cost the others"
+
+
+@pytest.mark.parametrize("part", range(5))
+def test_flipped_bits(originals: tuple[Original, Original], tmp_path: Path, part: int) -> None:
+    """500 files with one to three flipped bits, in the file or its WAL."""
+    for seed in range(part * 100, part * 100 + 100):
+        chance = random.Random(seed)
+        original = originals[seed % 2]
+        file = chance.choice([FILE, f"{FILE}-wal"]) if seed % 2 else FILE
+
+        def flip(content: bytearray, chance: random.Random = chance) -> None:
+            # Half of them where SQLite keeps its structure: the first bytes of a page.
+            for _ in range(chance.randint(1, 3)):
+                at = chance.randrange(len(content))
+                if chance.random() < 0.5:
+                    at = at // 4096 * 4096 + chance.randrange(120)
+                content[at % len(content)] ^= 1 << chance.randrange(8)
+
+        _damage(original.path, tmp_path / str(seed), flip, file)
+        check_damaged(tmp_path / str(seed), original)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"SQLite format 3\0" + bytes(5000), bytes(8192)])
+def test_a_file_that_is_no_database(tmp_path: Path, content: bytes) -> None:
+    """It is kept aside, and all is unknown, not zero: a gap without a begin."""
+    fill(tmp_path, 2)
+    (tmp_path / FILE).write_bytes(content)
+    store = Store(tmp_path)
+    gap = Coverage(store, "me").gap
+    assert gap is not None
+    assert (gap["from"], gap["reason"]) == (None, "state_damaged")
+    assert [each.read_bytes() for each in tmp_path.glob(f"{FILE}.damaged-*Z")] == [content]
+    store.append([entry(1)])
+    store.close()
+    again = Store(tmp_path)
+    assert held(again) == [entry(1).message]
+    again.close()
+
+
+def test_a_file_that_is_gone(tmp_path: Path) -> None:
+    """Where a reader was before and its file is not there, the gap has no begin; in a new
+    directory nothing is missing.
+    """
+    first = Store(tmp_path / "new")
+    assert Coverage(first, "me").gap is None
+    first.close()
+    (tmp_path / "new" / FILE).unlink()
+    second = Store(tmp_path / "new")
+    gap = Coverage(second, "me").gap
+    second.close()
+    assert gap is not None
+    assert gap["from"] is None
+
+
+def test_damage_while_running(tmp_path: Path) -> None:
+    """A row that is damaged under a running process costs itself: the file is set aside, the others
+    are published, what comes next is kept, and the damage is told once.
+    """
+    store = Store(tmp_path)
+    for number in range(1, 50):
+        store.append([entry(number)], {"coverage": {"until": number}})
+    with sqlite3.connect(store.path) as other:
+        other.execute("UPDATE messages SET data = x'00' WHERE seq = 20")
+    other.close()
+    found = held(store)
+    assert found == [entry(number).message for number in range(1, 50) if number != 20]
+    damage = store.take_damage()
+    assert damage is not None
+    assert damage.since == 1
+    assert damage.detail["messages_recovered"] == 48
+    assert store.take_damage() is None
+    store.append([entry(50)])
+    assert held(store)[-1] == entry(50).message
+    assert store.waiting == [49, 0]
+    store.close()
+
+
+def test_disk_that_takes_nothing(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """What comes meanwhile waits in memory in order, can be published from there, and is written
+    when the disk takes it; the log does not claim that it is kept.
+    """
+    store.append([entry(1)], {"coverage": {"until": 1}})
+    limited = sqlite3.connect(store.path)
+    pages = limited.execute("PRAGMA page_count").fetchone()[0]
+    limited.close()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")
+    for number in range(2, 40):
+        store.append([entry(number, size=3000)], {"coverage": {"until": number}})
+    assert store.failing
+    assert "STATE_DIR takes no more (database or disk is full)" in caplog.text
+    assert "kept in" not in caplog.text
+    assert store.in_memory > 50_000
+    batch = store.oldest(POSTS, 0, 100, BIG)
+    assert [each.made_at for each in batch] == list(range(1, 40))
+    store.published(batch[:30])
+    assert [each.made_at for each in store.oldest(POSTS, 30, 100, BIG)] == list(range(31, 40))
+    covered = sqlite3.connect(store.path).execute("SELECT value FROM state").fetchall()
+    assert b'"until":39' not in b"".join(row[0] for row in covered), "coverage before its posts"
+    store._db.execute("PRAGMA max_page_count = 100000")
+    store._again_at = 0.0
+    store.flush()
+    assert (store.failing, store.in_memory) == (False, 0)
+    assert until(store) == 39
+    assert [each.made_at for each in store.oldest(POSTS, 0, 100, BIG)] == list(range(31, 40))
+
+
+def test_what_no_disk_took_is_counted_at_the_end(tmp_path: Path) -> None:
+    """close() says how many messages are lost."""
+    store = Store(tmp_path)
+    store._db.execute("PRAGMA query_only = ON")
+    store.append([entry(1), entry(2)])
+    assert store.close() == 2
+
+
+def test_in_use_by_a_shell(tmp_path: Path) -> None:
+    """A file that another program has locked is not damage."""
+    fill(tmp_path, 2)
+    shell = sqlite3.connect(tmp_path / FILE)
+    shell.execute("PRAGMA locking_mode = EXCLUSIVE")
+    shell.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StateError, match="in use by another program"):
+        Store(tmp_path)
+    shell.close()
+    store = Store(tmp_path)
+    assert len(held(store)) == 5
+    store.close()
