@@ -20,8 +20,8 @@ from local.demo.figures import read_text
 from local.demo.stack import LocalStack
 from local.x.snowflake import made_at
 
-NO_SEGMENT = 1_000_000
-"""Bytes that a file may have while the disk is full: a segment of the journal has 1 MiB."""
+FULL = 4_096
+"""Bytes that a file may have while the disk is full: less than the WAL of the reader's store."""
 MORE = 50
 """Posts that X makes beyond its count when a fault that needs some comes after the last."""
 _ID_PATIENCE = 120.0  # the stream may be in X's longest wait
@@ -192,17 +192,17 @@ class Injector:
             send(f"{self._stack.bigquery_url}/_standin/faults", wanted)
 
     def _disk(self, fault: Fault) -> None:
-        """No file may grow to the size of a journal segment, and Pub/Sub is down so that one fills.
+        """No file may grow, and Pub/Sub is down.
 
-        It is the same error to the producer as a full disk (an OSError when the space is reserved),
-        made without root.
+        To SQLite this is an I/O error as a full disk is one (SQLITE_IOERR for SQLITE_FULL), made
+        without root.
         """
         pid = self._stack.processes["producer"].pid
         if pid is None:
             raise RuntimeError("the producer is not started")
         process, seconds = psutil.Process(pid), fault.options["seconds"]
         soft, hard = process.rlimit(psutil.RLIMIT_FSIZE)
-        process.rlimit(psutil.RLIMIT_FSIZE, (NO_SEGMENT, hard))
+        process.rlimit(psutil.RLIMIT_FSIZE, (FULL, hard))
         try:
             with self._locks["pubsub"]:
                 wanted = {"publish_unavailable_seconds": seconds}

@@ -115,7 +115,7 @@ def _waits(number: int) -> list[Fault]:
         faults.append(_x("stall without keep-alive", "stall", seconds=STALL_SECONDS))
         faults.append(Fault("producer stopped (SIGTERM)", "producer", "restart"))
         if sys.platform == "linux":  # elsewhere a running process can't be given a limit
-            faults.append(Fault("disk full for the journal", "producer", "disk", {"seconds": 5.0}))
+            faults.append(Fault("disk full for the store", "producer", "disk", {"seconds": 5.0}))
     return faults
 
 
