@@ -138,7 +138,7 @@ def _grants(parent: Compliance, name: str, args: ComplianceArgs) -> list[pulumi.
         ),
         secretmanager.SecretIamMember(
             f"{name}-reads-token",
-            secret_id=args.token.secret.secret_id,
+            secret_id=args.token.secret_id,
             role="roles/secretmanager.secretAccessor",
             member=member,
             opts=child,

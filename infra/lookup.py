@@ -94,6 +94,26 @@ async def cluster(settings: Settings) -> FoundCluster:
     return FoundCluster(str(found["id"]), str(endpoints["endpoint"]))
 
 
+async def token_secret(settings: Settings) -> None:
+    """Ask for the secret that a person made for X's token; its content is not asked for.
+
+    Raises:
+        pulumi.RunError: it is not there.
+    """
+    name = settings.token_secret
+    try:
+        await ask("secretmanager/getSecret", project=settings.project, secretId=name)
+    except Exception as error:  # noqa: BLE001 - as `ask` says, nothing narrower is raised
+        said = str(error)
+        if "Error 403" in said and "SERVICE_DISABLED" not in said:
+            return  # may not look; the grant on the secret will tell
+        raise pulumi.RunError(
+            f"tweets:xBearerTokenSecret = {name!r}: Google answers {_reason(error)!r}; make it and "
+            "add X's bearer token as its version: docs/deploy.md, X's token; or name another: "
+            "pulumi config set tweets:xBearerTokenSecret <name>"
+        ) from None
+
+
 async def docker() -> str:
     """What keeps an image from being built here; empty where nothing does."""
     command = shutil.which("docker")

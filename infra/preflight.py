@@ -49,6 +49,7 @@ async def _check(settings: Settings, outputs: dict[str, Any]) -> lookup.FoundClu
         _places(settings),
         _dataset(settings, stands),
         _registry(settings, stands),
+        _token(settings),
         _builder(settings),
     )
     problems = [*standing.losses(settings, stands), *missing]
@@ -128,6 +129,17 @@ def _other_owner(there: dict[str, Any], settings: Settings) -> str:
         return "was not made by this program"
     owner = labels.get("stack", "")
     return "" if owner == settings.stack else f"belongs to the stack {owner!r}"
+
+
+async def _token(settings: Settings) -> list[str]:
+    """A pod that mounts a secret which is not there would wait until `up` gives up on it."""
+    if settings.token is not None:
+        return []
+    try:
+        await lookup.token_secret(settings)
+    except pulumi.RunError as error:
+        return [str(error)]
+    return []
 
 
 async def _builder(settings: Settings) -> list[str]:

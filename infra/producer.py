@@ -142,7 +142,7 @@ def _grants(parent: Producer, name: str, args: ProducerArgs) -> list[pulumi.Reso
     ]
     read = secretmanager.SecretIamMember(
         f"{name}-reads-token",
-        secret_id=args.token.secret.secret_id,
+        secret_id=args.token.secret_id,
         role="roles/secretmanager.secretAccessor",
         member=member,
         opts=child,

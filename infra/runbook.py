@@ -12,8 +12,8 @@ The producer has read no post for $quiet minutes, is gone, or keeps restarting.
    `kubectl -n $here describe pod -l component=producer`.
 2. A quiet rule is no fault: count what X has for it before you change anything, or
    raise the limit: `pulumi config set tweets:quietMinutes 120`.
-3. 401 or 403 in the log: rotate the token with
-   `pulumi config set --secret tweets:xBearerToken` and `pulumi up`.
+3. 401 or 403 in the log: add the new token as a version of the secret that
+   `kubectl -n $here get secretproviderclass x-bearer-token -o yaml` names.
 4. Afterwards `tweets backfill` shows which gaps it left and what filling them costs.
 """,
     "backoff": """\

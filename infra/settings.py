@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Annotated, Any, Self
 
 import pulumi
-from pulumi.runtime.config import CONFIG, get_config, get_config_env
+from pulumi.runtime.config import CONFIG, get_config, get_config_env, is_config_secret
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -46,6 +46,7 @@ _RULES = {
     "gcp:project": "a Google Cloud project id, not its number or display name",
     "gcp:region": "a region such as us-central1, not a zone",
     "tweets:xBearerToken": "an X bearer token alone: no spaces, no quotes, no 'Bearer' before it",
+    "tweets:xBearerTokenSecret": "the short name of a Secret Manager secret of the project",
     "tweets:dataset": "letters, digits and _ (BigQuery's rule)",
     "tweets:discardDataset": "a dataset's full name, project.dataset",
     "tweets:bigqueryLocation": "US, EU or a region such as us-central1",
@@ -81,7 +82,9 @@ class Settings(BaseModel):
     build_daemon: str = ""
 
     rules: Annotated[tuple[ConfiguredRule, ...], Field(min_length=1, max_length=1000)]
-    x_bearer_token: SecretStr
+    x_bearer_token_secret: Annotated[str, _pattern(r"^[A-Za-z0-9_-]{0,255}$")] = ""
+    x_bearer_token: SecretStr | None = None
+    """Where it is set, the token goes through Pulumi's encrypted configuration and state."""
     dataset: Annotated[str, _pattern(r"^[A-Za-z0-9_]{0,1024}$")] = ""
     discard_dataset: Annotated[str, _pattern(r"^$|^[^\s.][^\s]*\.[A-Za-z0-9_]+$")] = ""
     bigquery_location: Annotated[str, _pattern(r"^(US|EU|[a-z]+-[a-z]+[0-9]+)$")] = "US"
@@ -104,8 +107,9 @@ class Settings(BaseModel):
 
     @field_validator("x_bearer_token")
     @classmethod
-    def _token_is_bare(cls, token: SecretStr) -> SecretStr:
-        if not re.fullmatch(r"[A-Za-z0-9%+/=_.~-]+", token.get_secret_value()):
+    def _token_is_bare(cls, token: SecretStr | None) -> SecretStr | None:
+        bare = r"[A-Za-z0-9%+/=_.~-]+"
+        if token is not None and not re.fullmatch(bare, token.get_secret_value()):
             raise ValueError(_RULES["tweets:xBearerToken"])
         return token
 
@@ -141,10 +145,16 @@ class Settings(BaseModel):
         """Labels of every resource that takes labels; billing reports group by them."""
         return {"app": "tweets", "stack": self.stack, "managed-by": "pulumi"}
 
+    @property
+    def token_secret(self) -> str:
+        """The secret that a person made: as configured, else `tweets-<stack>-x-token`."""
+        return self.x_bearer_token_secret or f"{self.prefix}-x-token"
+
     @cached_property
-    def token(self) -> pulumi.Output[str]:
-        """The X bearer token, secret from here to the state file."""
-        return pulumi.Output.secret(self.x_bearer_token.get_secret_value())
+    def token(self) -> pulumi.Output[str] | None:
+        """The X bearer token, where Pulumi holds it: secret from here to the state file."""
+        given = self.x_bearer_token
+        return pulumi.Output.secret(given.get_secret_value()) if given is not None else None
 
     @classmethod
     def load(cls) -> Self:
@@ -161,7 +171,7 @@ class Settings(BaseModel):
         for key in aliases:
             if (value := get_config(f"{NAMESPACE}:{key}")) is not None:
                 given[key] = _decoded(value) if key == "rules" else value
-        problems = _unknown_keys(aliases)
+        problems = [*_unknown_keys(aliases), *_plain_token()]
         try:
             settings = cls.model_validate(given)
         except ValidationError as error:
@@ -193,6 +203,17 @@ def _unknown_keys(known: set[str]) -> list[str]:
         remove = f"remove it: pulumi config rm {NAMESPACE}:{name}"
         lines.append(f"{NAMESPACE}:{name}: no such key; {meant}{remove}")
     return lines
+
+
+def _plain_token() -> list[str]:
+    """Pulumi.yaml can't say that a key is secret and may be missing, so the CLI lets it pass."""
+    key = f"{NAMESPACE}:xBearerToken"
+    if get_config(key) is None or is_config_secret(key):
+        return []
+    return [
+        f"{key} = (secret): it stands unencrypted in Pulumi.{pulumi.get_stack()}.yaml, so take it "
+        f"for read by others and make a new one; encrypt that: pulumi config set --secret {key}"
+    ]
 
 
 def _problem(error: Mapping[str, Any]) -> str:

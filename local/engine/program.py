@@ -50,7 +50,7 @@ def evaluate(
     config: Mapping[str, object],
     *,
     preview: bool = False,
-    secrets: Iterable[str] = (),
+    secrets: Iterable[str] = ("xBearerToken",),
     standing: Mapping[str, object] | None = None,
     answers: Mapping[str, Mapping[str, Any] | str] | None = None,
 ) -> Program:
@@ -60,7 +60,7 @@ def evaluate(
         stack: name of the environment.
         config: keys with or without `tweets:`; values as in YAML.
         preview: leave what only the cloud knows unknown, as before the first `pulumi up`.
-        secrets: further keys that are encrypted; those that Pulumi.yaml declares secret always are.
+        secrets: keys that are encrypted.
         standing: outputs of the stack's last update; without it, this is its first.
         answers: what Google's data sources answer in place of the usual (recorder.py).
 
@@ -69,12 +69,11 @@ def evaluate(
     Raises:
         ProgramError: the program refused its configuration or failed.
     """
-    defaults, declared_secrets = _project_config()
     # Nothing is built here, so no Docker needs to answer.
     given = {"docker-build:host": "unix:///nowhere", **config}
-    full = {**defaults, **{_full(key): value for key, value in given.items()}}
+    full = {**_project_config(), **{_full(key): value for key, value in given.items()}}
     text = {key: value if isinstance(value, str) else dumps(value) for key, value in full.items()}
-    hidden = {_full(key) for key in secrets} | declared_secrets
+    hidden = {_full(key) for key in secrets}
     monitor = Recorder(text, preview=preview, standing=standing or {}, answers=answers or {})
     # A thread has its own context and loop, so runs do not see each other or a test's loop.
     with _lean(), ThreadPoolExecutor(1, thread_name_prefix="pulumi") as thread:
@@ -123,15 +122,14 @@ def _full(key: str) -> str:
     return key if ":" in key else f"{PROJECT}:{key}"
 
 
-def _project_config() -> tuple[dict[str, object], set[str]]:
-    """Values and defaults in Pulumi.yaml, which the CLI merges below the stack's; its secrets."""
+def _project_config() -> dict[str, object]:
+    """Values and defaults in Pulumi.yaml, which the CLI merges below the stack's."""
     schema = yaml.safe_load((ROOT / "Pulumi.yaml").read_text("utf-8"))["config"]
-    values = {
+    return {
         _full(key): entry.get("value", entry.get("default"))
         for key, entry in schema.items()
         if "value" in entry or "default" in entry
     }
-    return values, {_full(key) for key, entry in schema.items() if entry.get("secret")}
 
 
 def _run(

@@ -6,12 +6,12 @@ RULES = [{"value": "cats lang:en", "tag": "cats"}, {"value": "고양이", "tag":
 BASE: dict[str, object] = {
     "gcp:project": "my-project",
     "rules": RULES,
-    "xBearerToken": TOKEN,
 }
 ENVIRONMENTS: dict[str, dict[str, object]] = {
     "dev": {**BASE, "protect": False, "dataset": "tweet_data"},
     "prod": {
         **BASE,
+        "xBearerToken": TOKEN,
         "protect": True,
         "ownsRegistry": False,
         "complianceSchedule": "17 3 * * *",
@@ -22,6 +22,7 @@ ENVIRONMENTS: dict[str, dict[str, object]] = {
         **BASE,
         "protect": False,
         "ownsRegistry": False,
+        "xBearerTokenSecret": "pull-requests-x-token",
         "cluster": "shared",
         "image": "gcr.io/my-project/tweets@sha256:" + "a" * 64,
     },

@@ -59,7 +59,8 @@ def test_every_path_in_the_environment_is_mounted(program: Program) -> None:
     assert csi["driver"] == "secrets-store-gke.csi.k8s.io"
     attributes = csi["volumeAttributes"]
     assert attributes["secretProviderClass"] == secret_class.inputs["metadata"]["name"]
-    secret = program.one("secretmanager/secret:Secret").id
+    read = program.one("secretmanager/secretIamMember:SecretIamMember", "producer-reads-token")
+    secret = f"projects/my-project/secrets/{read.inputs['secretId']}"
     assert files == [{"resourceName": f"{secret}/versions/latest", "path": "bearer-token"}]
 
 

@@ -59,9 +59,7 @@ DEV: dict[str, set[str]] = {
         "sink-dead-letters",
         "topic-dead-letters-agent",
     },
-    "gcp:secretmanager/secret:Secret": {"token"},
     "gcp:secretmanager/secretIamMember:SecretIamMember": {"producer-reads-token"},
-    "gcp:secretmanager/secretVersion:SecretVersion": {"token"},
     "gcp:serviceaccount/account:Account": {
         "build",
         "cluster-nodes",

@@ -12,7 +12,7 @@ from infra.settings import Settings
 from local.engine import program as program_module
 from local.engine.program import Program, ProgramError, evaluate
 from local.engine.recorder import Recorder
-from tests.infra.environments import BASE, RULES, TOKEN
+from tests.infra.environments import BASE, RULES
 
 SETTINGS = Settings.model_validate(
     {
@@ -20,7 +20,6 @@ SETTINGS = Settings.model_validate(
         "project": "my-project",
         "region": "us-central1",
         "rules": RULES,
-        "xBearerToken": TOKEN,
         "dataset": "tweet_data",
     }
 )
@@ -388,3 +387,34 @@ def test_docker_is_asked_only_where_it_builds(path: Path) -> None:
     assert evaluate("dev", {**BASE, **NO_DOCKER})
     docker(path, '[ "$1 $2" = "version --format" ]')
     assert evaluate("dev", {**BASE, **NO_DOCKER})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "googleapi: Error 404: Secret [projects/1/secrets/tweets-dev-x-token] not found.",
+        "projects/my-project/secrets/tweets-dev-x-token not found",
+        "googleapi: Error 403: Secret Manager API has not been used, SERVICE_DISABLED",
+    ],
+)
+def test_a_token_that_nobody_has_brought_is_told_first(recorded: list[Program], words: str) -> None:
+    """Without the secret the pod would wait for its file until `up` gives up, ten minutes on."""
+    line = refused(recorded, DEV, answers={"secretmanager/getSecret": words})
+    assert line.startswith("tweets:xBearerTokenSecret = 'tweets-dev-x-token': Google answers")
+    assert "docs/deploy.md, X's token" in line
+
+
+def test_who_may_not_look_at_the_token_goes_on() -> None:
+    """An identity without rights on secrets can still run a preview."""
+    words = "googleapi: Error 403: Permission 'secretmanager.secrets.get' denied, IAM_PERMISSION"
+    answers = {"secretmanager/getSecret": words}
+    assert evaluate("dev", DEV, answers=answers).outputs["table"] == "my-project.tweet_data.tweets"
+
+
+def test_no_secret_is_asked_for_where_the_configuration_has_the_token() -> None:
+    """With xBearerToken the secret is the stack's own, and made by this `up`."""
+    answers = {"secretmanager/getSecret": "googleapi: Error 404: not found"}
+    program = evaluate("dev", {**DEV, "xBearerToken": "AAAA"}, answers=answers)
+    assert program.one("secretmanager/secret:Secret").inputs["secretId"] == (
+        "tweets-dev-x-bearer-token"
+    )
