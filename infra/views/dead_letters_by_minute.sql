@@ -4,11 +4,11 @@
 -- reason STRING: malformed_line, malformed_message, schema, too_large, row_rejected or partly_written
 -- dead_letters INTEGER: messages set aside
 SELECT
-  DATETIME_TRUNC(DATETIME(at), MINUTE) AS minute,
+  DATETIME_TRUNC(DATETIME(`at`), MINUTE) AS minute,
   COALESCE(reason, 'unknown') AS reason,
   COUNT(*) AS dead_letters
 FROM `${dataset}.stream_events_latest`
 WHERE
   kind = 'dead_letter'
-  AND at >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 31 DAY)
+  AND `at` >= TIMESTAMP_SUB(CURRENT_TIMESTAMP(), INTERVAL 31 DAY)
 GROUP BY 1, 2

@@ -17,7 +17,7 @@ SELECT
   posts_used * CAST(0.005 AS FLOAT64) AS dollars,
   NULLIF(post_budget, 0) * CAST(0.005 AS FLOAT64) AS budget_dollars,
   posts_used / NULLIF(post_budget, 0) AS budget_used,
-  at
+  `at`
 FROM (
   SELECT
     IF(
@@ -30,18 +30,18 @@ FROM (
     ) AS month,
     posts_used,
     post_budget,
-    at
+    `at`
   FROM (
     SELECT
-      DATE(at) AS day,
-      DATE_TRUNC(DATE(at), MONTH) AS calendar_month,
+      DATE(`at`) AS day,
+      DATE_TRUNC(DATE(`at`), MONTH) AS calendar_month,
       COALESCE(SAFE_CAST(JSON_VALUE(detail, '$$.cap_reset_day') AS INT64), 1) AS reset_day,
       posts_used,
       post_budget,
-      at
+      `at`
     FROM `${dataset}.stream_events_latest`
     WHERE kind = 'usage' AND posts_used IS NOT NULL
   )
 )
 WHERE TRUE
-QUALIFY ROW_NUMBER() OVER (PARTITION BY month ORDER BY at DESC) = 1
+QUALIFY ROW_NUMBER() OVER (PARTITION BY month ORDER BY `at` DESC) = 1

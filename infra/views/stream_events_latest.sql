@@ -7,6 +7,6 @@ FROM `${dataset}.stream_events`
 WHERE TRUE
 QUALIFY
   ROW_NUMBER() OVER (
-    PARTITION BY event_id, at
+    PARTITION BY event_id, `at`
     ORDER BY inserted_at DESC, message_id DESC
   ) = 1

@@ -1,9 +1,10 @@
 """The ASGI front of the BigQuery stand-in: strict inserts, honest query errors, faults on request.
 
-It wraps bqemulator's own application and answers three things itself:
+It wraps bqemulator's own application and answers some things itself:
 
 - `insertAll`: rows are checked as BigQuery checks them (`bigquery_rows`), the good ones go on.
 - `jobs.query`: bqemulator answers 200 with an empty result to SQL that fails; BigQuery answers 400.
+- SQL that uses a reserved word as a name without backticks, which the engine takes (`reserved`).
 - `POST /_standin/faults` and `GET /_standin/stats`, so that other processes can break it.
 """
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from local.bigquery.faults import Faults, Stats
+from local.bigquery.reserved import refusal
 from local.bigquery.rows import RowError, as_read, columns, row_errors
 
 if TYPE_CHECKING:
@@ -67,14 +69,23 @@ class Front:
             await self._control(method, path, receive, send)
         elif method == "POST" and path.endswith("/insertAll"):
             await self._insert(scope, await _body(scope, receive), send)
-        elif method == "POST" and path.endswith(("/queries", "/jobs")):
-            status, answer = await self._inner(scope, await _body(scope, receive))
-            self._after_query(path.split("/")[4])
-            if path.endswith("/queries"):
-                status, answer = _query_answer(status, answer)
-            await _answer(send, status, answer)
+        elif method == "POST" and path.endswith(("/queries", "/jobs", "/tables")):
+            await self._statement(scope, path, await _body(scope, receive), send)
         else:
             await self._app(scope, receive, send)
+
+    async def _statement(self, scope: Scope, path: str, body: bytes, send: Send) -> None:
+        if (words := refusal(_sql(body))) is not None:
+            status, answer = _error(400, words)
+            answer["error"]["errors"][0]["reason"] = "invalidQuery"
+            await _answer(send, status, answer)
+            return
+        status, answer = await self._inner(scope, body)
+        if not path.endswith("/tables"):
+            self._after_query(path.split("/")[4])
+        if path.endswith("/queries"):
+            status, answer = _query_answer(status, answer)
+        await _answer(send, status, answer)
 
     async def _control(self, method: str, path: str, receive: Receive, send: Send) -> None:
         if method == "GET" and path == "/_standin/stats":
@@ -220,6 +231,21 @@ def _without_nulls(row: dict[str, Any]) -> dict[str, Any]:
 def _error(status: int, message: str) -> tuple[int, dict[str, Any]]:
     detail = {"message": message, "domain": "global", "reason": _REASONS.get(status, "invalid")}
     return status, {"error": {"code": status, "message": message, "errors": [detail]}}
+
+
+def _sql(body: bytes) -> str:
+    """The statement of a query, of a query job or of a new view; none in anything else."""
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    for path in (("query",), ("configuration", "query", "query"), ("view", "query")):
+        found: Any = content
+        for name in path:
+            found = found.get(name) if isinstance(found, dict) else None
+        if isinstance(found, str):
+            return found
+    return ""
 
 
 def _query_answer(status: int, answer: dict[str, Any]) -> tuple[int, dict[str, Any]]:

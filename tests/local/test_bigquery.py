@@ -160,6 +160,21 @@ def test_limits(client: bigquery.Client, table: str) -> None:
         insert(client, table + "_gone", RECORD)
 
 
+def test_reserved_words_need_backticks(client: bigquery.Client) -> None:
+    """`at` is a keyword to BigQuery: bare it is refused, in views too; after a dot it is not."""
+    for sql in ("SELECT at FROM d.t", "SELECT 1 AS at", "SELECT DATE(at) FROM d.t"):
+        with pytest.raises(exceptions.BadRequest, match="Syntax error: Unexpected keyword AT"):
+            client.query_and_wait(sql)
+        with pytest.raises(exceptions.BadRequest, match="Syntax error: Unexpected keyword AT"):
+            client.query(sql).result()
+    view = bigquery.Table(f"{client.project}.d.bare")
+    view.view_query = "SELECT 1 AS end"
+    with pytest.raises(exceptions.BadRequest, match="Syntax error: Unexpected keyword END"):
+        client.create_table(view)
+    good = "SELECT t.at, 'at' AS `end` FROM (SELECT 1 AS `at`) AS t ORDER BY t.at"
+    assert [dict(row) for row in client.query_and_wait(good)] == [{"at": 1, "end": "at"}]
+
+
 def test_wrong_sql_is_an_error(client: bigquery.Client) -> None:
     """Both ways to run a query raise BadRequest on SQL that cannot run."""
     with pytest.raises(exceptions.BadRequest):

@@ -46,7 +46,7 @@ class Dataset:
         """Return the gaps recorded since a moment, oldest first."""
         rows = self._rows(
             "SELECT event_id, gap_from, gap_to, reason FROM `${dataset}.stream_events_latest` "
-            "WHERE at >= @since AND kind = 'gap' AND gap_from < gap_to ORDER BY gap_from",
+            "WHERE `at` >= @since AND kind = 'gap' AND gap_from < gap_to ORDER BY gap_from",
             bigquery.ScalarQueryParameter("since", "TIMESTAMP", since),
         )
         return [
@@ -58,7 +58,7 @@ class Dataset:
         """Return what backfills have covered, of those recorded since a moment."""
         rows = self._rows(
             "SELECT gap_from, gap_to FROM `${dataset}.stream_events_latest` "
-            "WHERE at >= @since AND kind = 'backfilled' AND gap_from < gap_to",
+            "WHERE `at` >= @since AND kind = 'backfilled' AND gap_from < gap_to",
             bigquery.ScalarQueryParameter("since", "TIMESTAMP", since),
         )
         return [Span(row["gap_from"], row["gap_to"]) for row in rows]
