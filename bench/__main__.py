@@ -65,11 +65,13 @@ def _measure(part: str, pairs: int, options: argparse.Namespace) -> Section:
     # Imported here: each part has heavy imports that would disturb the measuring of another.
     quick = options.quick
     if part == "producer":
-        from bench import memory, producer
+        from bench import producer
 
         if options.minutes:
-            return memory.steady(options.minutes)
-        return producer.run(pairs, 2_000 if quick else 20_000, 3 if quick else 40)
+            return producer.steady(options.minutes)
+        if quick:
+            return producer.run(pairs, 2_000, 2_000, 2_000)
+        return producer.run(pairs, 20_000, 50_000, 450_000)
     measures: dict[str, Callable[[], Section]] = {
         "sink": lambda: _sink(pairs, quick=quick),
         "end-to-end": lambda: _end_to_end(pairs, quick=quick),
@@ -88,7 +90,7 @@ def _sink(pairs: int, *, quick: bool) -> Section:
 def _end_to_end(pairs: int, *, quick: bool) -> Section:
     from bench import end_to_end
 
-    return end_to_end.run(pairs, 1.0 if quick else 8.0, 300 if quick else 20_000)
+    return end_to_end.run(pairs, 1.0 if quick else 8.0)
 
 
 def _program(pairs: int) -> Section:

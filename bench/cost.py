@@ -28,8 +28,6 @@ from bench.prices import (
 from bench.results import Section
 
 VOLUMES = {"10k": 10_000, "1M": 1_000_000, "3M": 3_000_000, "100M": 100_000_000}
-FIREHOSE, PEAK = 6_000, 120_000
-"""Posts a second of all of X, and twenty times that."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +38,11 @@ class Measured:
         message_bytes: data and attributes of a message.
         request_seconds: that a message waits in the function (p50 of the sink at low load).
         sink_cpu: CPU seconds of the function a message.
-        posts_a_core: that one producer process reads and publishes a second.
     """
 
     message_bytes: float = 1_930.0
     request_seconds: float = 0.060
     sink_cpu: float = 0.00022
-    posts_a_core: float = 13_700.0
 
 
 def producer(posts: float, measured: Measured) -> float:
@@ -139,33 +135,8 @@ def run(measured: Measured | None = None) -> Section:
         f"${PRICES['gke_cluster'].usd * HOURS:.0f} more. X's pay-per-use plan ends at 2 million "
         "posts a month in X's own words (docs.x.com, 2026), 3 million in others: beyond it, X's "
         "price is a contract, and the column is only the list price times the posts.",
-        *breaks(measured),
     ]
     return section
-
-
-def breaks(measured: Measured) -> list[str]:
-    """What breaks first on the way to the full firehose, and the change that it would need."""
-    daily = FIREHOSE * 86_400 * measured.message_bytes / 1e12
-    peak = PEAK * measured.message_bytes / 1e6
-    return [
-        f"Towards the firehose ({FIREHOSE:,}/s, peaks {PEAK:,}/s, {daily:.1f} TB a day), in the "
-        "order in which it breaks: (1) at 250/s X's own cap of a connection: an Enterprise "
-        "contract with partitioned streams, one producer a partition.",
-        f"(2) At about {measured.posts_a_core * 0.25:,.0f}/s the pod's 0.25 vCPU (one core does "
-        f"{measured.posts_a_core:,.0f}/s): raise the request; a peak needs "
-        f"{PEAK / measured.posts_a_core:.0f} producers on a core each, a StatefulSet with a "
-        "journal each.",
-        f"(3) At about {10 * 0.6 / measured.sink_cpu:,.0f}/s the function's 10 instances of one "
-        f"vCPU: sinkMaxInstances to {PEAK * measured.sink_cpu / 0.6:.0f} at a peak. From a few "
-        "thousand a second on the push is the wrong way: a pull worker with the Storage Write API, "
-        "or the BigQuery subscription, at a fraction of the price.",
-        f"(4) insertAll's quota, 300 MB/s (1 GB/s in the US and EU): the peak is {peak:,.0f} MB/s "
-        "of messages, more as JSON rows: the Storage Write API (3 GB/s). Pub/Sub takes it, by "
-        "quota.",
-        "(5) `tweets_latest` reads all of a day's rows for one row a post: from some 100 million "
-        "rows a day on, a table by change data capture with a primary key.",
-    ]
 
 
 def _dollars(value: float) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,7 +37,7 @@ class Ground:
         self.folder = folder
         self.lines = folder / "lines"
         self.size = write_lines(kind, self.lines)
-        self._runs = 0
+        self._runs = self._port = 0
         self.stream = Child("bench.stream_server", self.lines, log=folder / "stream.log")
         self.topic = Child("bench.topic_server", log=folder / "topic.log")
         self.url = f"http://127.0.0.1:{self.stream.hear()['port']}"
@@ -46,55 +48,61 @@ class Ground:
         self.stream.stop()
         self.topic.stop()
 
-    def environment(self) -> dict[str, str]:
-        """Settings of our producer, as the Deployment gives them; a state directory of its own."""
+    @contextmanager
+    def started(self, way: str) -> Iterator[Child]:
+        """A way to publish, connected or ready: "ours", "seed" or "client"."""
         self._runs += 1
-        state = self.folder / f"state-{self._runs}"
+        environment = clean_environment(PUBSUB_EMULATOR_HOST=self.address)
+        log = self.folder / f"{way}.log"
+        if way == "ours":
+            child = Child("producer", env=environment | self._settings(), log=log, talks=False)
+        elif way == "seed":
+            words = ("bench.seed_producer", self.url, TOPIC)
+            child = Child(*words, env=environment, log=log, talks=False)
+        else:
+            child = Child("bench.client", self.lines, TOPIC, env=environment, log=log)
+        with child:
+            if way == "client":
+                child.hear()
+            else:
+                self._connected(child)
+            yield child
+
+    def _settings(self) -> dict[str, str]:
+        """Settings of our producer, as the Deployment gives them; a state directory of its own."""
         rules = self.folder / "rules.json"
         rules.write_text(json.dumps(RULES))
-        return clean_environment(
-            TOPIC=TOPIC,
-            DEAD_LETTER_TOPIC=TOPIC + "-dead-letters",
-            RULES_FILE=str(rules),
-            X_BEARER_TOKEN="bench",
-            X_API_BASE_URL=self.url,
-            STATE_DIR=str(state),
-            PUBSUB_EMULATOR_HOST=self.address,
-            PORT=str(free_port()),
-            LOG_LEVEL="ERROR",
-        )
+        self._port = free_port()
+        return {
+            "TOPIC": TOPIC,
+            "DEAD_LETTER_TOPIC": TOPIC + "-dead-letters",
+            "RULES_FILE": str(rules),
+            "X_BEARER_TOKEN": "bench",
+            "X_API_BASE_URL": self.url,
+            "STATE_DIR": str(self._state),
+            "PORT": str(self._port),
+            "LOG_LEVEL": "ERROR",
+        }
 
-    @contextmanager
-    def ours(self) -> Iterator[Child]:
-        """Our producer, connected."""
-        environment = self.environment()
-        log = self.folder / "producer.log"
-        with Child("producer", env=environment, log=log, talks=False) as child:
-            self._connected(child)
-            yield child
+    @property
+    def _state(self) -> Path:
+        return self.folder / f"state-{self._runs}"
 
-    @contextmanager
-    def seed(self) -> Iterator[Child]:
-        """The seed's way, connected."""
-        environment = clean_environment(PUBSUB_EMULATOR_HOST=self.address)
-        words = ("bench.seed_producer", self.url, TOPIC)
-        with Child(*words, env=environment, log=self.folder / "seed.log", talks=False) as child:
-            self._connected(child)
-            yield child
+    def stored(self) -> int:
+        """Bytes that the running producer of ours has on disk."""
+        return sum(file.stat().st_size for file in self._state.rglob("*") if file.is_file())
 
-    @contextmanager
-    def ceiling(self, how: str) -> Iterator[Child]:
-        """Publishing alone, ready."""
-        environment = clean_environment(PUBSUB_EMULATOR_HOST=self.address)
-        words = ("bench.ceiling", self.lines, TOPIC, how)
-        with Child(*words, env=environment, log=self.folder / "ceiling.log") as child:
-            child.hear()
-            yield child
+    def read(self) -> int:
+        """Posts that the running producer of ours has read, by its own metrics."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=10) as page:
+            text: str = page.read().decode()
+        found = re.search(r"^tweets_producer_posts_total (\S+)", text, re.MULTILINE)
+        return int(float(found[1])) if found else 0
 
     def measure(self, child: Child, source: Child, count: int) -> Run:
         """From the word to `source` until the topic has `count` posts; the usage is `child`'s."""
         time.sleep(0.2)
-        self.topic.ask(reset=0)
+        self.topic.ask(reset=True, away=False)
         before, topic_before = child.usage(), self.topic.usage()
         began = time.monotonic()
         source.tell(go=count)

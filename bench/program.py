@@ -1,9 +1,8 @@
-"""Evaluating `infra/`: time, memory, and what its largest imports cost."""
+"""Evaluating `infra/`: time and memory."""
 
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 import time
@@ -23,7 +22,6 @@ used = resource.getrusage(resource.RUSAGE_SELF)
 peak = next(l for l in open("/proc/self/status") if l.startswith("VmHWM")).split()[1]
 print(json.dumps([resources, used.ru_utime + used.ru_stime, int(peak) / 1024]))
 """
-_TIMED = re.compile(r"import time:\s*(\d+) \|\s*(\d+) \| +(\S+)")
 
 
 def run(pairs: int) -> Section:
@@ -49,14 +47,8 @@ def run(pairs: int) -> Section:
     ]
     section.rows.append(["ratio", *ratios])
     resources = int(found["evaluate infra/"][0][3])
-    imports = _imports()
-    section.data = {"runs": found, "imports_ms": imports, "resources": resources}
-    largest = sorted(imports.items(), key=lambda item: -item[1])[:6]
-    section.notes += [
-        f"{pairs} processes of each in turn; {resources} resources.",
-        "Largest imports, milliseconds of their own files (python -X importtime, which itself "
-        "slows them): " + ", ".join(f"{name} {ms:.0f}" for name, ms in largest) + ".",
-    ]
+    section.data = {"runs": found, "resources": resources}
+    section.notes.append(f"{pairs} processes of each in turn; {resources} resources.")
     return section
 
 
@@ -72,19 +64,3 @@ def _process(script: str) -> list[float]:
         raise BenchError(f"infra/ can't be evaluated: {done.stderr.strip().splitlines()[-1]}")
     resources, cpu, peak = json.loads(done.stdout)
     return [seconds, cpu, peak, resources]
-
-
-def _imports() -> dict[str, float]:
-    """Package, or module of a provider's package, to ms that its own files take to import."""
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", _EVALUATE], cwd=ROOT, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
-    found: dict[str, float] = {}
-    for line in done.stderr.splitlines():
-        if match := _TIMED.match(line):
-            parts = match[3].split(".")
-            deep = parts[0] in ("pulumi_gcp", "pulumi_kubernetes")
-            name = ".".join(parts[: 2 if deep else 1])
-            found[name] = found.get(name, 0.0) + int(match[1]) / 1000
-    return {name: round(ms, 1) for name, ms in found.items() if ms >= 1}

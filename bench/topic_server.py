@@ -1,7 +1,7 @@
 """A topic that takes everything: the method Publish of Pub/Sub and no more, on grpc.aio.
 
-Says {"port"}. Hears {"reset": posts a second that it takes, 0 for all}, {"wait": posts, "seconds"}
-and {"stats"}; answers each with {"posts", "bytes", "last": CLOCK_MONOTONIC of the last post}.
+Says {"port"}. Hears {"reset": true}, {"away": whether it answers UNAVAILABLE}, {"wait": posts,
+"seconds"} and {"stats"}; answers each with {"posts", "last": CLOCK_MONOTONIC of the last post}.
 """
 
 from __future__ import annotations
@@ -21,38 +21,23 @@ _Request = pubsub_v1.PublishRequest.pb()
 _Response = pubsub_v1.PublishResponse.pb()
 
 
-class Topic:
+class CountingTopic:
     """Counts what is published."""
 
     def __init__(self) -> None:
         self.posts = 0
-        self.bytes = 0
         self.last = 0.0
-        self.rate = 0.0
-        self._free_at = 0.0
+        self.away = False
 
-    async def publish(self, data: bytes, _: grpc.aio.ServicerContext) -> bytes:
+    async def publish(self, data: bytes, context: grpc.aio.ServicerContext) -> bytes:
         """One Publish request, in its serialised form, so that it costs little here."""
+        if self.away:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "away")
         request = _Request.FromString(data)
-        count = len(request.messages)
-        if self.rate:
-            self._free_at = max(self._free_at, time.monotonic()) + count / self.rate
-            await asyncio.sleep(self._free_at - time.monotonic())
         # Events of ours are not posts; what others publish has no such attribute.
         self.posts += sum(m.attributes.get("kind") != "event" for m in request.messages)
-        self.bytes += len(data)
         self.last = time.monotonic()
-        return _ids(count)
-
-    def reset(self, rate: float) -> None:
-        """Count from nothing."""
-        self.posts = self.bytes = 0
-        self.last = self._free_at = 0.0
-        self.rate = rate
-
-    def stats(self) -> None:
-        """Say what came."""
-        say(posts=self.posts, bytes=self.bytes, last=self.last)
+        return _ids(len(request.messages))
 
 
 @lru_cache(maxsize=4096)
@@ -61,21 +46,22 @@ def _ids(count: int) -> bytes:
     return data
 
 
-def _listen(topic: Topic, loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+def _listen(topic: CountingTopic, loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
     while order := told():
         if "reset" in order:
-            topic.reset(float(order["reset"]))
+            topic.posts, topic.last = 0, 0.0
+        topic.away = bool(order.get("away", topic.away))
         if "wait" in order:
             end = time.monotonic() + float(order["seconds"])
             while topic.posts < order["wait"] and time.monotonic() < end:
                 time.sleep(0.005)
-        topic.stats()
+        say(posts=topic.posts, last=topic.last)
     loop.call_soon_threadsafe(ended.set)
 
 
 async def main() -> None:
     """Serve until the parent goes."""
-    topic, ended = Topic(), asyncio.Event()
+    topic, ended = CountingTopic(), asyncio.Event()
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", 32 << 20)])
     handler = grpc.unary_unary_rpc_method_handler(topic.publish)
     service = "google.pubsub.v1.Publisher"

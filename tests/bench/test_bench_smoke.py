@@ -35,13 +35,14 @@ def measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 def test_producer_is_measured_beside_the_seed_and_the_ceiling(measured: Any) -> None:
-    """Every way publishes all posts of its run, and the slow topic is measured too."""
+    """Every way publishes all posts of its run; what a topic that is away costs is measured too."""
     data = measured("producer")["data"]
     for kind in KINDS:
-        assert {len(data[kind][way]) for way in ("ours", "seed", "client", "requests")} == {1}
+        assert {len(data[kind][way]) for way in ("ours", "seed", "client")} == {1}
         assert all(run["rate"] > 0 and run["peak"] > 10 for run in data[kind]["ours"])
-    assert data["slow_ours"]["published"] > 0
-    assert data["slow_seed"]["mb"]
+    assert data["away_ours"]["disk_bytes"] > 2_000 * 1_000
+    assert data["away_client"]["cpu_us_a_post"] > 0
+    assert data["bridged"]["arrived"] >= data["bridged"]["posts"] == 2_000
 
 
 def test_memory_over_time_is_sampled(measured: Any) -> None:
@@ -64,18 +65,18 @@ def test_sink_is_measured_beside_one_insert_a_message(measured: Any) -> None:
 
 
 def test_end_to_end_loses_nothing(measured: Any) -> None:
-    """Both rates and the run without a rate end with every post in the table once."""
+    """Windows at both rates end with every post in the table once."""
     data = measured("end-to-end")["data"]
-    assert data["saturated"]["posts"] == 300
+    assert data["posts"] > 0
     assert data["250"]["p99"]
     assert set(data["memory_mb"]) >= {"producer", "function", "x", "pubsub", "bigquery"}
 
 
 def test_program_is_evaluated_in_processes_of_its_own(measured: Any) -> None:
-    """Time, memory and imports of evaluating infra/ are counted."""
+    """Time and memory of evaluating infra/ are counted."""
     data = measured("program")["data"]
     assert data["resources"] > 10
-    assert data["imports_ms"]["pulumi"] > 0
+    assert all(seconds > 0 for seconds, *_ in data["runs"]["evaluate infra/"])
 
 
 def test_cost_adds_up_and_names_its_sources(measured: Any) -> None:
