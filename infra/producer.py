@@ -165,6 +165,7 @@ def _container(args: ProducerArgs) -> kubernetes.core.v1.ContainerArgsDict:
                 POST_BUDGET=str(args.settings.post_budget),
                 BACKFILL_MINUTES=str(args.settings.backfill_minutes),
                 STATE_DIR=_STATE,
+                HOST="0.0.0.0",  # noqa: S104 - the kubelet and the collector come from outside
                 PORT=str(PORT),
                 LOG_LEVEL="INFO",
             ),

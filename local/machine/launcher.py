@@ -104,6 +104,7 @@ class Launcher:
         overrides = {
             "PUBSUB_EMULATOR_HOST": self.pubsub_address,
             "X_API_BASE_URL": self.url("x"),
+            "HOST": "127.0.0.1",
         }
         folder, state = self._scratch / "producer", self._state / "producer"
         launch = pod_launch(inputs, cluster, folder, state, self.port("producer"), overrides)

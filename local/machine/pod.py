@@ -42,7 +42,7 @@ def pod_launch(
     """Prepare the inputs of `kubernetes:apps/v1:Deployment` to run on this machine.
 
     Command, arguments and environment stand as declared; a path below a volume's mount is this
-    machine's directory for it. Only PORT and the `overrides` (where the stand-ins are) differ.
+    machine's directory for it. Only PORT and the `overrides` differ.
 
     Args:
         deployment: the resource's inputs, with one container.
@@ -50,7 +50,7 @@ def pod_launch(
         folder: where packages, home and config mounts go; mounts are written anew.
         state: where volumes that outlive the pod are kept.
         port: PORT of the health and metrics server.
-        overrides: environment that points to the stand-ins.
+        overrides: environment that points to the stand-ins, and keeps ports on this machine.
 
     Raises:
         StackError: something the pod refers to is not declared, or has no local counterpart.

@@ -33,6 +33,7 @@ def test_producer_gets_its_whole_environment(program: Program) -> None:
         "POST_BUDGET": "10000",
         "BACKFILL_MINUTES": "0",
         "STATE_DIR": "/var/lib/producer",
+        "HOST": "0.0.0.0",
         "PORT": "8080",
         "LOG_LEVEL": "INFO",
     }

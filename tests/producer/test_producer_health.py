@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from producer import health
 from producer.health import HealthServer, PortError
+from producer.settings import Settings, Token
 from producer.stats import Stats
-from tests.producer.parts import HealthPort
+from tests.producer.parts import HealthPort, wait_for
 
 
 class Port(HealthPort):
@@ -18,7 +22,7 @@ class Port(HealthPort):
     def __init__(self) -> None:
         self.stats = Stats()
         self.fault: str | None = None
-        self.server = HealthServer(0, self.stats, lambda: self.fault)
+        self.server = HealthServer("127.0.0.1", 0, self.stats, lambda: self.fault)
         self.port = self.server.port
 
 
@@ -74,4 +78,23 @@ def test_metrics(port: Port) -> None:
 def test_busy_port(port: Port) -> None:
     """A taken port is one line with the port in it."""
     with pytest.raises(PortError, match=f"PORT is {port.port}"):
-        HealthServer(port.port, Stats(), lambda: None)
+        HealthServer("127.0.0.1", port.port, Stats(), lambda: None)
+
+
+def test_half_open_connections_keep_no_threads(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    """400 connections that say nothing take a bounded number of threads, and none for long."""
+    monkeypatch.setattr(health._QuietHandler, "timeout", 0.5)
+    before = threading.active_count()
+    open_ones = [socket.create_connection(("127.0.0.1", port.port)) for _ in range(400)]
+    wait_for(lambda: threading.active_count() > before)
+    assert threading.active_count() - before <= health.CONNECTIONS
+    wait_for(lambda: port.get("/healthz")[0] == 200, what="an answer again")
+    wait_for(lambda: threading.active_count() <= before, what="the threads' end")
+    for each in open_ones:
+        each.close()
+
+
+def test_listens_where_it_is_told(port: Port) -> None:
+    """On this machine alone, unless the pod says otherwise."""
+    assert port.server._server.server_address[0] == "127.0.0.1"
+    assert Settings(Token(value="some-token")).host == "127.0.0.1"

@@ -5,23 +5,27 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from producer import log
 from producer.log import OncePerMinute, hide, redact, start_log
+from producer.messages import event
 
 
 @pytest.fixture
 def written() -> Iterator[io.StringIO]:
     """What the process would write to standard error."""
-    root = logging.getLogger()
+    root, hook = logging.getLogger(), threading.excepthook
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
     start_log("DEBUG", "pod-1", plain=False, stream=stream)
     yield stream
     logging.captureWarnings(capture=False)
+    threading.excepthook = hook
     root.handlers[:], root.level = handlers, level
 
 
@@ -55,19 +59,47 @@ def test_tokens_are_hidden_in_any_form(written: io.StringIO) -> None:
     messages, arguments or tracebacks.
     """
     hide("AAAA%2Bvery%3Dsecret")
-    log = logging.getLogger("tweepy.client")
-    log.debug("Headers: {'Authorization': 'Bearer AAAA%2Bvery%3Dsecret'}")
-    log.debug("decoded: %s", "AAAA+very=secret")
-    log.debug("another: authorization: bearer SOMEONE-ELSES-TOKEN")
+    logger = logging.getLogger("tweepy.client")
+    logger.debug("Headers: {'Authorization': 'Bearer AAAA%2Bvery%3Dsecret'}")
+    logger.debug("decoded: %s", "AAAA+very=secret")
+    logger.debug("another: authorization: bearer SOMEONE-ELSES-TOKEN")
     try:
         int("AAAA%2Bvery%3Dsecret")
     except ValueError:
-        log.exception("failed")
+        logger.exception("failed")
     text = written.getvalue()
     assert "secret" not in text
     assert "SOMEONE" not in text
     assert text.count("[hidden]") >= 4
     assert redact("Check the bearer token of the app") == "Check the bearer token of the app"
+
+
+@pytest.mark.parametrize("cut", [8, 12, 25, 68, 69])
+def test_a_cut_token_is_hidden(written: io.StringIO, cut: int) -> None:
+    """An echo that was cut within the token shows nothing of it; in an event neither."""
+    token = "AAAAAAAAAAAAAAAAAAAAAMLheAAAAAAA0%2BuSeid" + "%2BULvsea4JtiGRiSDSJSI"
+    hide(token)
+    words = "HTTP 407: your header was Authorization="
+    echo = f"{words}{token}"[: len(words) + cut]
+    logging.getLogger("producer.test").warning("X refuses: %s", echo)
+    assert "AAAAAAAA" not in written.getvalue()
+    assert "[hidden]" in written.getvalue()
+    assert "AAAAAAAA" not in str(event("control_message", "me", detail={"echo": echo}))
+
+
+def test_a_failed_thread_is_logged_without_secrets(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its traceback goes through the log, as one line, and not past it to standard error."""
+    hide("AAAA%2Bvery%3Dsecret")
+    monkeypatch.setattr(threading, "excepthook", log._log_failed_thread)
+    thread = threading.Thread(target=int, args=("AAAA%2Bvery%3Dsecret",), name="worker")
+    thread.start()
+    thread.join()
+    (line,) = written.getvalue().splitlines()
+    assert "The thread worker failed" in json.loads(line)["message"]
+    assert "secret" not in line
+    assert "[hidden]" in json.loads(line)["stack_trace"]
 
 
 def test_once_a_minute(written: io.StringIO) -> None:

@@ -181,6 +181,8 @@ def test_print_publishes_too(run: Run, make_x: MakeX, topic: Topic) -> None:
         ({"X_API_BASE_URL": "api.x.com"}, "X_API_BASE_URL is 'api.x.com'"),
         ({"X_API_BASE_URL": "http://[::1"}, "X_API_BASE_URL is"),
         ({"X_API_BASE_URL": "http://me:sesame@localhost"}, "X_API_BASE_URL holds a user name"),
+        ({"X_API_BASE_URL": "http://proxy.example"}, "http:// is for this machine alone"),
+        ({"X_API_BASE_URL": "http://127.0.0.1.example"}, "http:// is for this machine alone"),
         ({"PORT": "80a"}, "PORT is '80a'"),
         ({"POST_BUDGET": "-1"}, "POST_BUDGET is '-1'"),
         ({"BACKFILL_MINUTES": "6"}, "from 0 to 5"),

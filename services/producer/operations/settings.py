@@ -8,7 +8,7 @@ from pathlib import Path
 
 from operations import monitoring
 from operations.errors import WrongInputError
-from producer.settings import Token
+from producer.settings import SettingsError, Token, base_url
 
 _NAMES = {
     "topic": r"projects/[^/\s]+/topics/[^/\s]+",
@@ -63,12 +63,10 @@ class Settings:
             given["dead_letter_subscription"] = f"projects/{project}/subscriptions/{topic}-reader"
         token_file = environ.get("X_BEARER_TOKEN_FILE")
         rules_file = getattr(options, "rules", None) or environ.get("RULES_FILE")
-        address = (environ.get("X_API_BASE_URL") or "https://api.x.com").rstrip("/")
-        if not re.fullmatch(r"https?://[^\s/?#]+", address):
-            raise WrongInputError(
-                f"X_API_BASE_URL is {address!r}: must be an http(s) address; "
-                "leave it unset for https://api.x.com"
-            )
+        try:
+            address = base_url(environ)
+        except SettingsError as error:
+            raise WrongInputError(str(error)) from None
         return cls(
             token=Token(Path(token_file) if token_file else None, environ.get("X_BEARER_TOKEN")),
             api_base_url=address,

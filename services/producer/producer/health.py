@@ -17,6 +17,10 @@ from producer.stats import Stats
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
+# A probe is answered in milliseconds; who connects and says nothing must not keep a thread.
+CONNECTIONS = 16
+PATIENCE = 2.0
+
 
 class PortError(ValueError):
     """PORT cannot be listened on: why, and what to do, in one line."""
@@ -29,6 +33,7 @@ class HealthServer:
     help them. /readyz: 200 while streaming or paused on purpose. Both say the state in words.
 
     Args:
+        host: address to listen on.
         port: 0 takes a free one; `port` says which.
         live: what is wrong with the process, or None.
 
@@ -36,7 +41,7 @@ class HealthServer:
         PortError: the port is taken or not allowed.
     """
 
-    def __init__(self, port: int, stats: Stats, live: Callable[[], str | None]) -> None:
+    def __init__(self, host: str, port: int, stats: Stats, live: Callable[[], str | None]) -> None:
         self._stats = stats
         self._live = live
         registry = CollectorRegistry()
@@ -45,11 +50,11 @@ class HealthServer:
         PlatformCollector(registry=registry)
         self._metrics = make_wsgi_app(registry)
         try:
-            self._server = make_server("", port, self._answer, _Server, _QuietHandler)
+            self._server = make_server(host, port, self._answer, _Server, _QuietHandler)
         except (OSError, OverflowError) as error:
             raise PortError(
-                f"PORT is {port}: {getattr(error, 'strerror', None) or error}. Stop what listens "
-                "there, or set PORT to a free port (1024 to 65535)."
+                f"PORT is {port} (HOST {host}): {getattr(error, 'strerror', None) or error}. Stop "
+                "what listens there, or set PORT to a free port (1024 to 65535)."
             ) from None
         self.port: int = self._server.server_port
         threading.Thread(target=self._server.serve_forever, name="health", daemon=True).start()
@@ -83,8 +88,29 @@ class HealthServer:
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._places = threading.BoundedSemaphore(CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give the connection a thread, or close it where too many say nothing."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and give the place back."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
 
 class _QuietHandler(WSGIRequestHandler):
+    timeout = PATIENCE
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """Say nothing: a probe each few seconds is no news."""

@@ -18,6 +18,8 @@ import orjson
 # tweepy writes its request headers at DEBUG; an OAuth header of another library looks alike.
 _CREDENTIAL = re.compile(r"(?i)\b(bearer|basic|oauth)(\s+)[A-Za-z0-9%._~+/=\-]{12,}")
 _secrets: set[str] = set()
+# So much of a secret is hidden by itself: what X or a proxy echoes may be cut within it.
+_PART = 8
 
 
 def hide(secret: str) -> None:
@@ -26,10 +28,24 @@ def hide(secret: str) -> None:
 
 
 def redact(text: str) -> str:
-    """Return the text without any known secret or authorization header value."""
+    """Return the text without any known secret, the start of one that was cut off with the text
+    around it, or an authorization header's value.
+    """
     for secret in tuple(_secrets):
-        text = text.replace(secret, "[hidden]")
+        text = _without(text, secret)
     return _CREDENTIAL.sub(r"\1\2[hidden]", text)
+
+
+def _without(text: str, secret: str) -> str:
+    start = secret[:_PART]
+    at = text.find(start)
+    while at >= 0:
+        end = at + len(start)
+        while end < len(text) and end - at < len(secret) and text[end] == secret[end - at]:
+            end += 1
+        text = f"{text[:at]}[hidden]{text[end:]}"
+        at = text.find(start, at + len("[hidden]"))
+    return text
 
 
 class CloudFormatter(logging.Formatter):
@@ -75,11 +91,19 @@ def start_log(level: str, instance: str, *, plain: bool, stream: TextIO | None =
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(PlainFormatter() if plain else CloudFormatter(instance))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    # Python's own words about a failed thread would go past the formatter.
+    threading.excepthook = _log_failed_thread
     logging.captureWarnings(capture=True)
     if level != "DEBUG":
         # Each drop of the stream is told by us, with its reason; theirs would double it.
         for name in ("tweepy", "urllib3", "google.api_core"):
             logging.getLogger(name).setLevel("CRITICAL")
+
+
+def _log_failed_thread(failed: threading.ExceptHookArgs) -> None:
+    name = failed.thread.name if failed.thread else "?"
+    error = failed.exc_value or failed.exc_type()
+    logging.getLogger(__name__).critical("The thread %s failed", name, exc_info=error)
 
 
 class OncePerMinute:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from producer.log import redact
 from producer.record import timestamp
 
 SCHEMA = "1"
@@ -98,7 +99,7 @@ def event(
         "posts_used": posts_used,
         "post_budget": post_budget,
         # insertAll takes a JSON column as text.
-        "detail": None if detail is None else orjson.dumps(detail).decode(),
+        "detail": None if detail is None else redact(orjson.dumps(detail).decode()),
         "producer": producer,
     }
 

@@ -56,7 +56,9 @@ class Service:
             threading.Thread(target=self._errands, name="errands", daemon=True),
         ]
         self.health = (
-            None if settings.port is None else HealthServer(settings.port, self.stats, self.fault)
+            None
+            if settings.port is None
+            else HealthServer(settings.host, settings.port, self.stats, self.fault)
         )
         self._store = Store(settings.state_dir) if settings.state_dir else None
         self._outbox: Outbox | None = None

@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -89,6 +90,7 @@ class Settings:
     post_budget: int = 0
     backfill_minutes: int = 0
     state_dir: Path | None = None
+    host: str = "127.0.0.1"
     port: int | None = None
     instance: str = "producer"
     print_posts: bool = False
@@ -138,12 +140,13 @@ class Settings:
             token=token,
             topic=topic,
             dead_letter_topic=_topic(environ, "DEAD_LETTER_TOPIC"),
-            api_base_url=_base_url(environ),
+            api_base_url=base_url(environ),
             rules=rules,
             rules_file=rules_file,
             post_budget=_integer(environ, "POST_BUDGET", 0, 0, 10**12),
             backfill_minutes=_integer(environ, "BACKFILL_MINUTES", 0, 0, 5),
             state_dir=state_dir,
+            host=environ.get("HOST") or "127.0.0.1",
             port=_integer(environ, "PORT", 0, 0, 65535) if environ.get("PORT") else None,
             instance=environ.get("INSTANCE") or socket.gethostname(),
             print_posts=bool(arguments.print),
@@ -182,8 +185,14 @@ def _topic(environ: Mapping[str, str], name: str) -> str | None:
     return value
 
 
-def _base_url(environ: Mapping[str, str]) -> str:
+def base_url(environ: Mapping[str, str]) -> str:
+    """Return X_API_BASE_URL, checked: the bearer token goes there.
+
+    Raises:
+        SettingsError: no address, one with a password in it, or one without TLS beyond loopback.
+    """
     value = environ.get("X_API_BASE_URL") or "https://api.x.com"
+    unset = "Leave it unset for https://api.x.com."
     try:
         parts = urlsplit(value)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -193,14 +202,23 @@ def _base_url(environ: Mapping[str, str]) -> str:
         # Not shown: what stands before the @ is a password.
         raise SettingsError(
             "X_API_BASE_URL holds a user name or password: must be scheme, host and port only. "
-            "Leave it unset for https://api.x.com."
+            + unset
         )
     if not usable or parts.query or parts.fragment:
+        raise SettingsError(f"X_API_BASE_URL is {value!r}: must be an http(s) address. {unset}")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise SettingsError(
-            f"X_API_BASE_URL is {value!r}: must be an http(s) address. Leave it unset for "
-            "https://api.x.com."
+            f"X_API_BASE_URL is {value!r}: without TLS anybody on the way can read the bearer "
+            f"token, so http:// is for this machine alone. Write https://. {unset}"
         )
     return value.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _integer(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
