@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 Workflows = dict[str, dict[str, Any]]
+NOTHING: dict[str, Any] = {"runs": {"steps": []}}
 
 
 def jobs(workflows: Workflows) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -32,6 +33,8 @@ def test_no_right_by_default(workflows: Workflows) -> None:
     for name, job in jobs(workflows):
         allowed = {"contents": "read", "id-token": "write", "pull-requests": "write"}
         assert "permissions" in job, name
+        if name == "sweep.find":  # looks at pull requests and comments on none
+            allowed["pull-requests"] = "read"
         assert job["permissions"].items() <= allowed.items(), name
 
 
@@ -42,6 +45,29 @@ def test_only_jobs_that_use_the_cloud_get_an_identity(workflows: Workflows) -> N
             step.get("uses") == "./.github/actions/pulumi" for step in job.get("steps", [])
         )
         assert ("id-token" in job["permissions"]) == uses_cloud, name
+
+
+def test_every_identity_stands_behind_an_environment(workflows: Workflows) -> None:
+    """Whoever acts on Google Cloud, a preview too, passes the reviewers of an environment, and the
+    service accounts are bound to environments (docs/github.md), never to any pull request.
+    """
+    for name, job in jobs(workflows):
+        if "id-token" in job["permissions"]:
+            assert job.get("environment"), name
+    assert workflows["preview"]["jobs"]["preview"]["environment"] == "preview"
+
+
+def test_code_that_nobody_has_read_gets_no_identity(workflows: Workflows) -> None:
+    """What Dependabot proposes runs with rights only after a person has merged it."""
+    for name in ("preview", "pr-stack"):
+        for job in workflows[name]["jobs"].values():
+            checks_out_the_change = any(
+                step.get("uses", "").startswith("actions/checkout@")
+                and "ref" not in step.get("with", {})
+                for step in job["steps"]
+            )
+            if checks_out_the_change:
+                assert "github.event.pull_request.user.login != 'dependabot[bot]'" in job["if"]
 
 
 def test_every_action_is_pinned_by_commit(
@@ -122,6 +148,9 @@ def test_changes_of_one_stack_never_race(workflows: Workflows) -> None:
         for job in workflow["jobs"].values():
             commands = {step.get("with", {}).get("command") for step in job.get("steps", [])}
             if commands & {"up", "destroy"}:
+                # A workflow's own queue would be entered by runs whose jobs are then skipped, and
+                # a run that enters takes the place of the one that waits.
+                assert "concurrency" not in workflow, name
                 group, cancels = queue(job, workflow)
                 assert cancels == "false", name
                 groups.setdefault(name, set()).add(group)
@@ -129,6 +158,7 @@ def test_changes_of_one_stack_never_race(workflows: Workflows) -> None:
         "deploy": {"stack-${{ inputs.environment || 'dev' }}"},
         "destroy": {"stack-${{ inputs.environment }}"},
         "pr-stack": {"stack-pr-${{ github.event.pull_request.number }}"},
+        "sweep": {"stack-${{ matrix.stack }}"},
     }
 
 
@@ -162,11 +192,52 @@ def test_pr_stack_owns_nothing_shared_and_goes_away(workflows: Workflows) -> Non
     assert {"closed", "unlabeled"} <= set(workflows["pr-stack"]["on"]["pull_request"]["types"])
 
 
-def test_token_of_x_is_in_no_argument(workflows: Workflows) -> None:
-    """The X token goes to pulumi by standard input and is named in no argument."""
-    up = workflows["pr-stack"]["jobs"]["up"]
-    configure = next(step["run"] for step in up["steps"] if "run" in step)
-    lines = [line.strip() for line in configure.splitlines() if '"$X_BEARER_TOKEN"' in line]
-    assert lines == [
-        "printf '%s' \"$X_BEARER_TOKEN\" | pulumi config set --secret tweets:xBearerToken"
+def test_what_a_pull_request_leaves_is_swept(workflows: Workflows) -> None:
+    """Every day main's own code destroys and removes the stacks of closed pull requests."""
+    sweep = workflows["sweep"]
+    assert sweep["on"]["schedule"]
+    for job in sweep["jobs"].values():
+        assert job["environment"] == "pr-sweep"
+    assert "refs/heads/main" in sweep["jobs"]["find"]["if"]
+    destroy = sweep["jobs"]["destroy"]["steps"][-1]["with"]
+    assert (destroy["command"], destroy["remove"]) == ("destroy", "true")
+
+
+def test_token_of_x_is_in_no_workflow(sources: str) -> None:
+    """GitHub has no copy of X's token: a stack is told the name of the secret that holds it."""
+    assert "X_BEARER_TOKEN" not in sources
+    assert "config set --secret" not in sources
+    assert "tweets:xBearerTokenSecret" in sources
+
+
+def test_a_value_is_never_taken_for_an_option(workflows: Workflows, action: dict[str, Any]) -> None:
+    """What people may write, such as a rule that begins with -, comes after `--`."""
+    lines = [
+        line.strip()
+        for _, step in steps(workflows, action)
+        for line in step.get("run", "").splitlines()
+        if re.search(r"pulumi config set .*\$", line)
     ]
+    assert len(lines) >= 5
+    assert [line for line in lines if not re.search(r' -- "\$\w+"', line)] == []
+
+
+def test_vulnerabilities_stop_no_deploy(workflows: Workflows) -> None:
+    """The advisories are asked every day, and by nothing that a deploy needs."""
+    asks = {
+        name
+        for name, workflow in workflows.items()
+        if any("pip-audit" in step.get("run", "") for _, step in steps({name: workflow}, NOTHING))
+    }
+    assert asks == {"supply"}
+    assert set(workflows["supply"]["on"]) == {"schedule", "workflow_dispatch"}
+
+
+def test_nothing_is_installed_without_its_hash(
+    workflows: Workflows, action: dict[str, Any]
+) -> None:
+    """Packages come by the Makefile's hashed locks, a binary with its sha256 beside it."""
+    for name, step in steps(workflows, action):
+        run = step.get("run", "")
+        assert not re.search(r"\b(pip3?|uv|npm|go) (install|tool|pip)\b|\bcurl\b", run), name
+        assert ("release download" in run) == ("sha256sum --check" in run), name
