@@ -2,9 +2,11 @@
 
 GET /stats -> Broker.stats(). POST /faults takes {"publish_unavailable_seconds": number} and/or
 {"redeliver": fraction 0..1, "count": n} and answers {}; anything else is 400 with {"error": text}.
+GET /v3/projects/P/timeSeries is Cloud Monitoring's, of the two metrics that `tweets doctor` reads.
 """
 
 import json
+import re
 
 from aiohttp import web
 
@@ -25,9 +27,39 @@ def control_app(broker: Broker) -> web.Application:
             return web.json_response({"error": f"POST /faults: {error}"}, status=400)
         return web.json_response({})
 
+    async def series(request: web.Request) -> web.Response:
+        return web.json_response(
+            {"timeSeries": _series(broker, request.match_info["project"], request.query["filter"])}
+        )
+
     app = web.Application()
-    app.add_routes([web.get("/stats", stats), web.post("/faults", faults)])
+    app.add_routes(
+        [
+            web.get("/stats", stats),
+            web.post("/faults", faults),
+            web.get("/v3/projects/{project}/timeSeries", series),
+        ]
+    )
     return app
+
+
+def _series(broker: Broker, project: str, wanted: str) -> list[dict[str, object]]:
+    """Return Monitoring's form of a subscription's figure: int64 as text, the newest point first.
+
+    https://docs.cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.timeSeries/list
+    """
+    metric, name = (
+        re.search(r'"[^"]*/(\w+)"', wanted),
+        re.search(r'subscription_id = "(.*?)"', wanted),
+    )
+    found = broker.subscriptions.get(f"projects/{project}/subscriptions/{name[1] if name else ''}")
+    if metric is None or found is None:
+        return []
+    values = {
+        "num_undelivered_messages": found.backlog,
+        "oldest_unacked_message_age": round(found.oldest_unacked_seconds),
+    }
+    return [{"points": [{"value": {"int64Value": str(values[metric[1]])}}]}]
 
 
 def _apply(broker: Broker, wanted: object) -> None:

@@ -67,6 +67,12 @@ class Subscription:
         return len(self._pending)
 
     @property
+    def oldest_unacked_seconds(self) -> float:
+        """Age of the oldest message of the backlog; 0 without one."""
+        oldest = next(iter(self._pending.values()), None)
+        return 0.0 if oldest is None else max(time.time() - oldest.message.published, 0.0)
+
+    @property
     def outstanding(self) -> int:
         """Messages delivered and not yet settled."""
         return len(self._leases)

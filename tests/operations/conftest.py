@@ -206,7 +206,7 @@ def stack(
         sql = (VIEWS / f"{name}.sql").read_text("utf-8")
         view.view_query = Template(sql).substitute(dataset=dataset)
         client.create_table(view)
-    with PubSubServer() as pubsub:
+    with PubSubServer(control_port=0) as pubsub:
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub.address)
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", bigquery_server.url)
         environ = {
@@ -214,6 +214,7 @@ def stack(
             "DEAD_LETTER_TOPIC": DEAD_LETTERS,
             "DATASET": dataset,
             "X_BEARER_TOKEN": TOKEN,
+            "MONITORING_ENDPOINT": pubsub.control_url,
         }
 
         def run(*arguments: str) -> Outcome:

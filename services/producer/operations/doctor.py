@@ -66,7 +66,7 @@ def doctor(settings: Settings, options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps({"state": worst, "checks": [asdict(item) for item in findings]}, indent=2))
     elif worst != OK:
-        tell(f"{sum(item.state != OK for item in findings)} of {len(findings)} checks need a look")
+        tell(f"to look at: {sum(item.state != OK for item in findings)} of {len(findings)} checks")
     return _CODES[worst]
 
 
@@ -145,8 +145,8 @@ class Examination:
 
     def token(self) -> _Answer:
         """The bearer token is valid, and its app may use the stream."""
-        rules = self._account.rules()
-        return OK, f"X knows the token, its app may use the stream ({len(rules)} rules)", ""
+        self._account.rules()
+        return OK, "X knows the token, and its app may use the stream", ""
 
     def rules(self) -> _Answer:
         """X has the configured rules, and no others."""
@@ -160,12 +160,12 @@ class Examination:
         active = set(self._account.rules())
         missing, strange = wanted - active, active - wanted
         if not missing and not strange:
-            return OK, f"X has the {number(len(wanted))} configured rules and no others", ""
+            return OK, f"X has exactly the configured rules ({number(len(wanted))})", ""
         shown = next(iter(missing or strange))
         return (
             FAIL,
-            f"{number(len(missing))} configured rules are not on X, {number(len(strange))} others "
-            f"are: such as {shown.tag or shown.value[:60]!r}",
+            f"configured but not on X: {number(len(missing))}; on X but not configured: "
+            f"{number(len(strange))}; such as {shown.tag or shown.value[:60]!r}",
             "end what else sets rules for this app (its posts are paid for); the reader sends its "
             "own within ten minutes, and at a restart",
         )
@@ -247,9 +247,7 @@ class Examination:
         found = self._waiting(self._settings.sink_subscription)
         if found is None:
             return WARN, "Cloud Monitoring has no figure of the sink's subscription", "check TOPIC"
-        seen = (
-            f"{number(found.messages)} messages wait for the sink, the oldest {age(found.oldest)}"
-        )
+        seen = f"waiting for the sink: {number(found.messages)}, the oldest {age(found.oldest)}"
         state = FAIL if found.oldest > 600 else WARN if found.oldest > 60 else OK
         todo = "see the function's log (pulumi stack output sinkLogsCommand) and BigQuery's status"
         return state, seen, todo
@@ -269,7 +267,7 @@ class Examination:
             return WARN, f"{seen}; how many wait is not known to Cloud Monitoring", "check the name"
         state = WARN if found.messages else OK
         todo = "tweets redrive list, mend the cause, tweets redrive send --yes (kept seven days)"
-        return state, f"{number(found.messages)} wait; {seen}", todo
+        return state, f"waiting: {number(found.messages)}; {seen}", todo
 
     def gaps(self) -> _Answer:
         """No gap of the stream is open."""
@@ -283,8 +281,8 @@ class Examination:
         seconds = sum(span.length.total_seconds() for span in spans)
         posts = sum(self._dataset.expected_posts(span) for span in spans)
         seen = (
-            f"{number(len(spans))} gaps of the last 30 days are open, {age(seconds)} in all: about "
-            f"{number(posts)} posts, ${posts * RECENT.dollars:,.2f} to fill"
+            f"open gaps of the last 30 days: {number(len(spans))}, {age(seconds)} in all, about "
+            f"{number(posts)} posts or ${posts * RECENT.dollars:,.2f} to fill"
         )
         old = sum(span.end <= RECENT.oldest(self._at) for span in spans)
         further = f" (--archive for {number(old)} of them)" if old else ""
