@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from google.cloud import bigquery
-from producer.events import event
 
 from local.x import XServer
+from producer.messages import event
 from producer.record import to_record
 from tests.operations.conftest import TOPIC, Stack, line, patch_route, post_at
 from tests.x.clients import Collector
