@@ -24,6 +24,7 @@ from rich.console import Console
 from local.chaos.report import content, lines, tables, verdict
 from local.chaos.run import ChaosRun, Progress
 from local.chaos.schedule import full_plan
+from local.chaos.spend import spend
 from local.demo.stack import LocalStack
 from local.machine.errors import BadInputError, StackError
 from local.standin import bypass_proxies
@@ -86,10 +87,14 @@ class _Screen:
         if now - self._shown < (0.5 if self._status else EVERY):
             return
         self._shown = now
-        text = (
-            f"{now - self._began:4.0f} s  {state.phase}: {state.delivered:,} posts delivered, "
+        self.say(
+            f"{state.phase}: {state.delivered:,} posts delivered, "
             f"{state.backlog:,} on the way, {state.dead_letters} dead letters"
         )
+
+    def say(self, what: str) -> None:
+        """Show a line."""
+        text = f"{time.monotonic() - self._began:4.0f} s  {what}"
         if self._status:
             self._status.update(text)
         else:
@@ -136,12 +141,20 @@ def main(argv: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace, data: Path) -> bool:
     console = Console()
     screen = _Screen(console)
+    # Each kill leaves a reserved block behind, so the guard counts more than was bought.
+    config = {"tweets:postBudget": 10 * options.posts}
     try:
         with LocalStack(
-            rate=options.rate, count=options.posts, seed=options.seed, data_dir=data
+            rate=options.rate,
+            count=options.posts,
+            seed=options.seed,
+            data_dir=data / "stream",
+            config=config,
         ) as stack:
             plan = full_plan(options.seed, options.posts)
             outcome = ChaosRun(stack, plan, options.seed, screen.show).run()
+        spent = spend(options.seed, data / "budget", progress=screen.say)
+        outcome.budget, outcome.budget_failures = spent.line(), spent.failures()
     finally:
         screen.end()
     if options.json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 import time
 import urllib.error
@@ -15,6 +16,7 @@ from typing import Any
 import psutil
 
 from local.chaos.letters import dead_letters
+from local.chaos.machine import Machine
 from local.chaos.schedule import TARGETS, Fault
 from local.demo.figures import read_text
 from local.demo.stack import LocalStack
@@ -34,6 +36,7 @@ class Injector:
         injected: times, by the name of the fault.
         hit: requests, messages or rows that BigQuery and Pub/Sub failed for it, by their own count.
         rejected: ids of the posts whose rows BigQuery rejects.
+        damages: what was done to the producer's volume.
     """
 
     def __init__(self, stack: LocalStack, plan: Sequence[Fault]) -> None:
@@ -46,6 +49,8 @@ class Injector:
         self.injected: Counter[str] = Counter()
         self.hit: Counter[str] = Counter()
         self.rejected: set[int] = set()
+        self.damages: list[str] = []
+        self._machine = Machine(stack)
 
     def start(self) -> None:
         """Give X its faults."""
@@ -98,18 +103,48 @@ class Injector:
         self.injected[fault.name] += fault.times
 
     def _kill(self, fault: Fault) -> None:
+        rng = random.Random(f"kill:{fault.at}")
         self._stack.kill(fault.target)
+        for _ in range(fault.times - 1):
+            time.sleep(rng.uniform(0.1, 0.9))
+            self._stack.kill(fault.target)
         self._stack.processes[fault.target].wait_ready(30)
+
+    def _damage(self, fault: Fault) -> None:
+        """Damage the volume of a reader that is killed while it holds posts.
+
+        It can't know then what it has bought, and X does not say at once.
+        """
+        down = {"kind": "http", "path": "/2/usage/tweets", "status": 503, "count": 1}
+        send(f"{self._stack.x_url}/_standin/faults", [down])
+        with self._locks["pubsub"]:
+            self._hold_posts(fault.options["seconds"])
+            rng = random.Random(f"damage:{fault.at}")
+            self._stack.kill("producer", lambda: self.damages.append(self._machine.damage(rng)))
+            self._stack.processes["producer"].wait_ready(30)
+            time.sleep(1.0)
+
+    def _clock(self, fault: Fault) -> None:
+        """Set the clock, kill the reader, set it right: both starts have the wrong time."""
+        self._machine.set_clock(fault.options["ahead"])
+        time.sleep(1.5)
+        self._stack.kill("producer")
+        self._stack.processes["producer"].wait_ready(30)
+        time.sleep(1.5)
+        self._machine.set_clock(0.0)
 
     def _kill_holding(self, fault: Fault) -> None:
         """Kill it when Pub/Sub has taken nothing for a while: what it has read is on disk only."""
         with self._locks["pubsub"]:
-            seconds = fault.options["seconds"]
-            wanted = {"publish_unavailable_seconds": seconds + 1.0}
-            send(f"{self._stack.pubsub_control_url}/faults", wanted)
-            time.sleep(seconds)
+            self._hold_posts(fault.options["seconds"])
             self._kill(fault)
             time.sleep(1.0)
+
+    def _hold_posts(self, seconds: float) -> None:
+        """Wait so long while Pub/Sub takes nothing; it takes nothing for a second more."""
+        wanted = {"publish_unavailable_seconds": seconds + 1.0}
+        send(f"{self._stack.pubsub_control_url}/faults", wanted)
+        time.sleep(seconds)
 
     def _restart(self, fault: Fault) -> None:
         self._stack.restart(fault.target)
@@ -242,10 +277,22 @@ def send(url: str, content: object) -> None:
     Raises:
         OSError: it does not answer, or refuses; the message holds its words.
     """
-    request = urllib.request.Request(url, json.dumps(content).encode(), method="POST")  # noqa: S310
+    _ask(urllib.request.Request(url, json.dumps(content).encode(), method="POST"))  # noqa: S310
+
+
+def clear(url: str) -> None:
+    """Take back what was sent there.
+
+    Raises:
+        OSError: as `send`.
+    """
+    _ask(urllib.request.Request(url, method="DELETE"))  # noqa: S310
+
+
+def _ask(request: urllib.request.Request) -> None:
     request.add_header("Content-Type", "application/json")
     try:
         with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - our own loopback address
             pass
     except urllib.error.HTTPError as error:
-        raise OSError(f"{url}: {error.read().decode()}") from error
+        raise OSError(f"{request.full_url}: {error.read().decode()}") from error

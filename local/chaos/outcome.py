@@ -32,6 +32,8 @@ class Outcome:
         connects: in all; worst_window: in the worst 15 minutes; refused: by HTTP status.
         memory: largest resident bytes by process.
         stream_seconds: from the first fault until all had healed; seconds: with the repair.
+        damages: what was done to the producer's volume.
+        budget: what became of a budget (see `spend`), and what of it is wrong.
         stuck: what was still on the way when nothing had moved for long; empty as it should be.
     """
 
@@ -64,11 +66,14 @@ class Outcome:
     seconds: float = 0.0
     stream_seconds: float = 0.0
     backfill_words: list[str] = field(default_factory=list)
+    damages: list[str] = field(default_factory=list)
     stuck: str = ""
+    budget: str = ""
+    budget_failures: list[str] = field(default_factory=list)
 
     def failures(self) -> list[str]:
         """What is not as it must be, a line each; empty for a run that passes."""
-        found = [self.stuck] if self.stuck else []
+        found = [self.stuck, *self.budget_failures] if self.stuck else [*self.budget_failures]
         if self.at_end.lost:
             found.append(f"{len(self.at_end.lost)} posts lost: {_some(self.at_end.lost)}")
         if self.doubled:

@@ -46,6 +46,7 @@ def figures(outcome: Outcome) -> list[tuple[str, str]]:
             "connects in the worst 15 minutes (X allows 50)",
             f"{outcome.worst_window}" + (f", of them refused {refused}" if refused else ""),
         ),
+        ("a budget", outcome.budget or "not tried"),
         ("largest memory, MB", memory),
         ("posts a second asked of X", f"{outcome.rate:g}"),
         (

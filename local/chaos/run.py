@@ -85,7 +85,7 @@ class ChaosRun:
         self._judge_repair()
         outcome, injector = self.outcome, self._injector
         outcome.injected, outcome.hit = dict(injector.injected), dict(injector.hit)
-        outcome.memory = self._memory
+        outcome.memory, outcome.damages = self._memory, injector.damages
         outcome.seconds = time.monotonic() - began
         return outcome
 

@@ -5,7 +5,8 @@ posts of the seed's. A round begins with kill -9 of the producer: the back-off t
 grow is in memory only, and a round so begins with X's first waits, not with its longest.
 
 X allows 50 connects in 15 minutes, and the producer spreads those after the 40th over what is left
-of the window. A full plan makes 34, so that a run ends in minutes without a rule weakened for it.
+of the window. A full plan makes 38, so that a run ends in minutes without a rule weakened for it:
+of three kills in a row two mostly come before the connect.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class Fault:
     def times(self) -> int:
         """How often it counts: lines, refusals or rows rather than the request for them."""
         options = self.options
-        return int(options.get("rows", options.get("count", 1) if self.target == "x" else 1))
+        if self.target == "x":
+            return int(options.get("count", 1))
+        return int(options.get("rows", options.get("kills", 1)))
 
 
 def _x(name: str, kind: str, **options: Any) -> Fault:
@@ -104,14 +107,16 @@ def _cloud(scale: float = 1.0) -> list[Fault]:
 
 def _waits(number: int) -> list[Fault]:
     """Faults after which X's rules ask for a long wait."""
-    options = {"status": 503, "count": 2 - number % 2}
-    faults = [Fault("503 at connect", "x", "refused", options)]
+    faults = []
     if number % 2 == 0:
         issue = "TooManyConnections" if number % 4 == 0 else ""
         name = "429 TooManyConnections" if issue else "429 connect limit"
         answer = {"status": 429, "count": 1, "issue": issue, "reset_seconds": 62}
         faults.append(Fault(name, "x", "refused", answer))
     if number < 2:
+        options = {"status": 503, "count": 2 - number}
+        faults.append(Fault("503 at connect", "x", "refused", options))
+        faults += [KILL, KILL, DAMAGE, CLOCK[number]]
         faults.append(_x("stall without keep-alive", "stall", seconds=STALL_SECONDS))
         faults.append(Fault("producer stopped (SIGTERM)", "producer", "restart"))
         if sys.platform == "linux":  # elsewhere a running process can't be given a limit
@@ -119,7 +124,12 @@ def _waits(number: int) -> list[Fault]:
     return faults
 
 
-KILL = Fault("producer killed (kill -9)", "producer", "kill")
+KILL = Fault("producer killed (kill -9)", "producer", "kill", {"kills": 3})
+DAMAGE = Fault("volume damaged, X's usage down", "producer", "damage", {"seconds": 1.5})
+CLOCK = (
+    Fault("clock that jumps", "producer", "clock", {"ahead": 7200.0}),
+    Fault("clock that jumps", "producer", "clock", {"ahead": -1800.0}),
+)
 LONG_OUTAGE = Fault(
     # The sink itself tries again for 4 s; what takes longer must go back to Pub/Sub.
     "BigQuery 503 for 6 s",
@@ -133,7 +143,9 @@ KILL_HOLDING = Fault(
 
 
 def full_plan(seed: int, posts: int, rounds: int = 3) -> list[Fault]:
-    """Every fault, three rounds of them: 34 connects, about four minutes of waiting by X's rules.
+    """Every fault, three rounds of them: 38 connects, about five minutes of waiting by X's rules.
+
+    The reader is killed 25 times: 21 by itself, and where its volume is damaged or its clock jumps.
 
     Args:
         seed: of order, places and kinds of disconnects.

@@ -35,7 +35,7 @@ def letter(data: bytes, **attributes: str) -> DeadLetter:
 
 def connects(plan: list[Fault]) -> int:
     """Connects that a plan makes: each end of a connection, each refusal, and the first."""
-    ends = {"close", "reset", "cut", "disconnect", "stall", "restart", "disk"}
+    ends = {"close", "reset", "cut", "disconnect", "stall", "restart", "damage", "clock"}
     refusals = sum(each.times + 1 for each in plan if each.act == "refused")
     return (
         1 + refusals + sum(each.act in ends or each == replace(KILL, at=each.at) for each in plan)
@@ -66,6 +66,14 @@ def test_a_plan_has_every_fault_several_times_and_keeps_them_apart(seed: int) ->
 def test_a_full_plan_stays_below_the_connects_that_the_producer_spreads() -> None:
     """Above 40 in 15 minutes the producer would wait, and a run take longer than its faults."""
     assert connects(full_plan(1, 100_000)) < 40
+
+
+def test_a_full_plan_kills_the_reader_more_than_20_times() -> None:
+    """By itself, where its volume is damaged, and where its clock jumps."""
+    plan = [each for each in full_plan(1, 100_000) if each.target == "producer"]
+    kills = sum(each.times for each in plan if each.act in ("kill", "damage", "clock"))
+    assert kills >= 25
+    assert sum(each.times for each in plan if each.act == "kill") >= 20
 
 
 def test_connects_are_counted_in_the_worst_15_minutes() -> None:
