@@ -12,7 +12,7 @@ from google.pubsub_v1 import types
 
 from local.pubsub.faults import Faults
 from local.pubsub.journal import Journal, Row
-from local.pubsub.message import Message, PubsubMessage, dead_letter
+from local.pubsub.message import Message, dead_letter
 from local.pubsub.refusal import (
     Refusal,
     already_exists,
@@ -24,7 +24,6 @@ from local.pubsub.subscription import Subscription
 logger = logging.getLogger(__name__)
 
 DELETED_TOPIC = "_deleted-topic_"
-SWEEP_SECONDS = 5.0
 
 TopicMessage: Any = types.Topic.pb()
 SubscriptionMessage: Any = types.Subscription.pb()
@@ -38,17 +37,6 @@ class Topic:
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
     published: int = 0
 
-    @property
-    def horizon_seconds(self) -> float:
-        """How long messages stay replayable: by the topic, or by a subscription that retains."""
-        spans = [self.config.message_retention_duration.ToTimedelta().total_seconds()]
-        spans += [
-            s.retention_seconds
-            for s in self.subscriptions.values()
-            if s.config.retain_acked_messages
-        ]
-        return float(max(spans))
-
 
 class Broker:
     """Everything the API changes. Single-threaded: call it on the server's event loop only."""
@@ -60,7 +48,6 @@ class Broker:
         self._journal = journal
         self._done: list[tuple[str, int]] = []
         self._forgotten: list[tuple[int]] = []
-        self._swept = time.monotonic()
         # Ids must never repeat, even when a restart finds an empty journal.
         first = max(journal.last_id() + 1, time.time_ns() // 1000)
         self._ids = itertools.count(first)
@@ -95,7 +82,6 @@ class Broker:
             self.save(subscription.config)
         del self.topics[name]
         self._journal.drop(name)
-        self._journal.expire(name, float("inf"))
 
     def create_subscription(self, config: Any) -> None:
         """Attach a subscription to its topic. Raises Refusal ALREADY_EXISTS or NOT_FOUND."""
@@ -113,15 +99,6 @@ class Broker:
         del self.subscriptions[name]
         subscription.available.set()  # wakes streams and pulls, so that they see it is gone
         self._journal.drop(name)
-
-    def detach_subscription(self, name: str) -> None:
-        """Cut a subscription off its topic and drop its backlog."""
-        subscription = self.subscription(name)
-        subscription.clear()
-        self._detach(subscription)
-        subscription.config.detached = True
-        subscription.available.set()
-        self.save(subscription.config)
 
     def save(self, config: Any) -> None:
         """Write a topic's or subscription's configuration."""
@@ -146,47 +123,22 @@ class Broker:
             identity = next(self._ids)
             pb.message_id = str(identity)
             pb.publish_time.FromNanoseconds(int(epoch * 1e9))
-            targets = [
-                s
-                for s in topic.subscriptions.values()
-                if s.filter is None or s.filter(pb.attributes)
-            ]
+            targets = list(topic.subscriptions.values())
             raw = pb.SerializeToString()
             batch.append((Message(identity, name, raw, pb.ordering_key, epoch), targets))
-        self._store(topic, batch)
+        self._store(batch)
         for message, targets in batch:
             for subscription in targets:
                 subscription.add(message)
         topic.published += len(batch)
         return [str(message.id) for message, _ in batch]
 
-    def seek(self, subscription: Subscription, epoch: float) -> None:
-        """Move a subscription to a time (epoch seconds), replaying what is retained."""
-        self.flush()
-        replay: list[Message] = []
-        topic = self.topics.get(subscription.config.topic)
-        if topic is not None:
-            span = topic.config.message_retention_duration.ToTimedelta().total_seconds()
-            if subscription.config.retain_acked_messages:
-                span = max(span, subscription.retention_seconds)
-            since = max(epoch, time.time() - span)
-            for row in self._journal.retained(topic.config.name, since) if span else ():
-                attributes = PubsubMessage.FromString(row[4]).attributes
-                if subscription.filter is None or subscription.filter(attributes):
-                    replay.append(_message(row))
-        subscription.seek(epoch, replay)
-
     def tick(self) -> None:
-        """Advance time for all subscriptions, write acknowledgements, sweep retention."""
+        """Advance time for all subscriptions and write acknowledgements."""
         now, epoch = time.monotonic(), time.time()
         for subscription in self.subscriptions.values():
             subscription.tick(now, epoch)
         self.flush()
-        if now - self._swept >= SWEEP_SECONDS:
-            self._swept = now
-            for name, topic in self.topics.items():
-                if topic.horizon_seconds:
-                    self._journal.expire(name, epoch - topic.horizon_seconds)
 
     def flush(self) -> None:
         """Write the acknowledgements since the last flush; one lost to a kill is redelivered."""
@@ -210,10 +162,9 @@ class Broker:
             },
         }
 
-    def _store(self, topic: Topic, batch: list[tuple[Message, list[Subscription]]]) -> None:
-        retains = topic.horizon_seconds > 0
-        kept = [(m, t) for m, t in batch if retains or (self._journal.durable and t)]
-        if not kept:
+    def _store(self, batch: list[tuple[Message, list[Subscription]]]) -> None:
+        kept = [(message, targets) for message, targets in batch if targets]
+        if not kept or not self._journal.durable:
             return
         try:
             self._journal.append(
@@ -226,8 +177,7 @@ class Broker:
     def _settled(self, subscription: Subscription, message: Message) -> None:
         if self._journal.durable:
             self._done.append((subscription.config.name, message.id))
-            topic = self.topics.get(message.topic)
-            if message.holders == 0 and (topic is None or not topic.horizon_seconds):
+            if message.holders == 0:
                 self._forgotten.append((message.id,))
 
     def _dead_letter(self, subscription: Subscription, message: Message, attempts: int) -> bool:
@@ -245,7 +195,7 @@ class Broker:
         )
         self.subscriptions[config.name] = subscription
         topic = self.topics.get(config.topic)
-        if topic is not None and not config.detached:
+        if topic is not None:
             topic.subscriptions[config.name] = subscription
         return subscription
 

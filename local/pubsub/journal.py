@@ -1,9 +1,8 @@
-"""What survives: topics, subscriptions, unacknowledged and retained messages, in SQLite.
+"""What survives: topics, subscriptions and unacknowledged messages, in SQLite.
 
 With a path all of it is written before Publish answers, so kill -9 loses nothing that was
 acknowledged to a publisher (write-ahead log; not synced to the disk at each commit, so a power cut
-may). Without a path only retained messages are written, to a temporary file that goes with the
-process: retention must not fill the memory.
+may). Without a path nothing is written.
 """
 
 import sqlite3
@@ -17,7 +16,6 @@ CREATE TABLE IF NOT EXISTS resources(name TEXT PRIMARY KEY, raw BLOB NOT NULL) W
 CREATE TABLE IF NOT EXISTS messages(
     id INTEGER PRIMARY KEY, topic TEXT NOT NULL, published REAL NOT NULL,
     ordering_key TEXT NOT NULL, raw BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS messages_by_age ON messages(topic, published);
 CREATE TABLE IF NOT EXISTS pending(
     subscription TEXT NOT NULL, message INTEGER NOT NULL,
     PRIMARY KEY(subscription, message)) WITHOUT ROWID;
@@ -79,7 +77,7 @@ class Journal:
             raise
 
     def settle(self, done: Iterable[tuple[str, int]], forgotten: Iterable[tuple[int]]) -> None:
-        """Delete backlog entries, and messages that nobody owes or retains."""
+        """Delete backlog entries, and messages that nobody owes."""
         try:
             self._db.executemany("DELETE FROM pending WHERE subscription = ? AND message = ?", done)
             self._db.executemany("DELETE FROM messages WHERE id = ?", forgotten)
@@ -87,21 +85,6 @@ class Journal:
         except sqlite3.Error:
             self._db.rollback()
             raise
-
-    def expire(self, topic: str, before: float) -> None:
-        """Delete retained messages of `topic` published before `before`, unless still owed."""
-        self._db.execute(
-            "DELETE FROM messages WHERE topic = ? AND published < ? "
-            "AND id NOT IN (SELECT message FROM pending)",
-            (topic, before),
-        )
-        self._db.commit()
-
-    def retained(self, topic: str, since: float) -> Iterator[Row]:
-        """Messages of `topic` published at or after `since`, oldest first."""
-        yield from self._db.execute(
-            "SELECT * FROM messages WHERE topic = ? AND published >= ? ORDER BY id", (topic, since)
-        )
 
     def resources(self) -> list[tuple[str, bytes]]:
         """Topics and subscriptions, by name."""

@@ -5,13 +5,12 @@ from typing import Any
 from google.pubsub_v1 import types
 
 from local.pubsub.broker import Broker
-from local.pubsub.refusal import check_name, unimplemented
+from local.pubsub.refusal import check_name
 from local.pubsub.settings import check_topic, merged
 
 PublishResponse: Any = types.PublishResponse.pb()
 ListTopicsResponse: Any = types.ListTopicsResponse.pb()
 ListTopicSubscriptionsResponse: Any = types.ListTopicSubscriptionsResponse.pb()
-DetachSubscriptionResponse: Any = types.DetachSubscriptionResponse.pb()
 
 
 def page(names: list[str], request: Any) -> tuple[list[str], str]:
@@ -66,16 +65,7 @@ class PublisherService:
         names, token = page(list(topic.subscriptions), request)
         return ListTopicSubscriptionsResponse(subscriptions=names, next_page_token=token)
 
-    async def list_topic_snapshots(self, _request: Any, _: Any) -> Any:
-        """Refused."""
-        raise unimplemented("snapshots")
-
     async def delete_topic(self, request: Any, _: Any) -> Any:
         """DeleteTopic."""
         check_name(request.topic, "topics")
         self._broker.delete_topic(request.topic)
-
-    async def detach_subscription(self, request: Any, _: Any) -> Any:
-        """DetachSubscription."""
-        self._broker.detach_subscription(request.subscription)
-        return DetachSubscriptionResponse()

@@ -18,7 +18,10 @@ Handler = Callable[[Any, Any], Awaitable[Any]]
 
 
 def handlers(broker: Broker) -> list[Any]:
-    """The two generic RPC handlers, Publisher and Subscriber."""
+    """The two generic RPC handlers, Publisher and Subscriber.
+
+    Seek, snapshots and detaching are not among them: gRPC answers UNIMPLEMENTED.
+    """
     publisher, subscriber = PublisherService(broker), SubscriberService(broker)
     publish_methods = {
         "CreateTopic": _unary(types.Topic, publisher.create_topic),
@@ -29,13 +32,7 @@ def handlers(broker: Broker) -> list[Any]:
         "ListTopicSubscriptions": _unary(
             types.ListTopicSubscriptionsRequest, publisher.list_topic_subscriptions
         ),
-        "ListTopicSnapshots": _unary(
-            types.ListTopicSnapshotsRequest, publisher.list_topic_snapshots
-        ),
         "DeleteTopic": _unary(types.DeleteTopicRequest, publisher.delete_topic),
-        "DetachSubscription": _unary(
-            types.DetachSubscriptionRequest, publisher.detach_subscription
-        ),
     }
     subscribe_methods = {
         "CreateSubscription": _unary(types.Subscription, subscriber.create_subscription),
@@ -52,12 +49,6 @@ def handlers(broker: Broker) -> list[Any]:
         "Acknowledge": _unary(types.AcknowledgeRequest, subscriber.acknowledge),
         "Pull": _unary(types.PullRequest, subscriber.pull),
         "StreamingPull": _streaming(broker),
-        "Seek": _unary(types.SeekRequest, subscriber.seek),
-        "GetSnapshot": _unary(types.GetSnapshotRequest, subscriber.refuse_snapshot),
-        "ListSnapshots": _unary(types.ListSnapshotsRequest, subscriber.refuse_snapshot),
-        "CreateSnapshot": _unary(types.CreateSnapshotRequest, subscriber.refuse_snapshot),
-        "UpdateSnapshot": _unary(types.UpdateSnapshotRequest, subscriber.refuse_snapshot),
-        "DeleteSnapshot": _unary(types.DeleteSnapshotRequest, subscriber.refuse_snapshot),
     }
     return [
         grpc.method_handlers_generic_handler("google.pubsub.v1.Publisher", publish_methods),

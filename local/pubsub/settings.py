@@ -8,7 +8,6 @@ from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from local.pubsub.filter import parse_filter
 from local.pubsub.refusal import check_name, invalid, unimplemented
 
 _DAY = timedelta(days=1)
@@ -19,6 +18,8 @@ _SUBSCRIPTION_REFUSED = (
     "bigtable_config",
     "message_transforms",
     "enable_exactly_once_delivery",
+    "filter",
+    "retain_acked_messages",
 )
 _TOPIC_MUTABLE = {"labels", "message_storage_policy", "message_retention_duration", "kms_key_name"}
 _SUBSCRIPTION_MUTABLE = {
@@ -28,7 +29,6 @@ _SUBSCRIPTION_MUTABLE = {
     "labels",
     "message_retention_duration",
     "push_config",
-    "retain_acked_messages",
     "retry_policy",
 }
 
@@ -46,7 +46,6 @@ def check_subscription(subscription: Any) -> None:
     """Fill in the defaults; refuse what is invalid or not implemented."""
     check_name(subscription.name, "subscriptions")
     _refuse(subscription, _SUBSCRIPTION_REFUSED)
-    parse_filter(subscription.filter)
     subscription.ack_deadline_seconds = subscription.ack_deadline_seconds or 10
     if not 10 <= subscription.ack_deadline_seconds <= 600:
         raise invalid(

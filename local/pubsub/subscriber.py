@@ -9,7 +9,7 @@ from google.pubsub_v1 import types
 from local.pubsub.broker import Broker
 from local.pubsub.message import Lease
 from local.pubsub.publisher import page
-from local.pubsub.refusal import Refusal, check_name, invalid, not_found, unimplemented
+from local.pubsub.refusal import Refusal, check_name, invalid, not_found
 from local.pubsub.settings import check_subscription, merged
 from local.pubsub.subscription import Subscription
 
@@ -18,13 +18,12 @@ EMPTY_PULL_SECONDS = 10.0  # Google answers an idle Pull empty after a bounded, 
 ListSubscriptionsResponse: Any = types.ListSubscriptionsResponse.pb()
 PullResponse: Any = types.PullResponse.pb()
 ReceivedMessage: Any = types.ReceivedMessage.pb()
-SeekResponse: Any = types.SeekResponse.pb()
 
 
 def pullable(broker: Broker, name: str) -> Subscription:
-    """The subscription. Raises Refusal NOT_FOUND, or FAILED_PRECONDITION for push or detached."""
+    """The subscription. Raises Refusal NOT_FOUND, or FAILED_PRECONDITION for push."""
     subscription = broker.subscription(name)
-    if subscription.config.push_config.push_endpoint or subscription.config.detached:
+    if subscription.config.push_config.push_endpoint:
         raise Refusal(
             grpc.StatusCode.FAILED_PRECONDITION,
             "This method is not supported for this subscription type.",
@@ -133,18 +132,6 @@ class SubscriberService:
                 raise not_found(request.subscription)
             pullable(self._broker, request.subscription)
         return PullResponse(received_messages=[received(subscription, lease) for lease in leases])
-
-    async def seek(self, request: Any, _: Any) -> Any:
-        """Seek to a time; snapshots are refused."""
-        subscription = self._broker.subscription(request.subscription)
-        if request.WhichOneof("target") != "time":
-            raise unimplemented("snapshots; seek to a time")
-        self._broker.seek(subscription, request.time.ToNanoseconds() / 1e9)
-        return SeekResponse()
-
-    async def refuse_snapshot(self, _request: Any, _: Any) -> Any:
-        """Refused."""
-        raise unimplemented("snapshots; seek to a time")
 
     def _check_dead_letter_topic(self, config: Any) -> None:
         if config.HasField("dead_letter_policy"):

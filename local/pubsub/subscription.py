@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from local.pubsub.filter import parse_filter
 from local.pubsub.message import Counters, Lease, Message, Pending
 from local.pubsub.refusal import invalid
 
@@ -42,7 +41,6 @@ class Subscription:
         delivers_again: Callable[[], bool],
     ) -> None:
         self.config = config
-        self.filter = parse_filter(config.filter)
         self.counters = Counters()
         self.available = asyncio.Event()
         self._settled = settled
@@ -170,18 +168,10 @@ class Subscription:
                 break
             self._settle(first)
 
-    def seek(self, epoch: float, replay: list[Message]) -> None:
-        """Acknowledge all published before `epoch` (seconds), put `replay` back in the backlog."""
-        for pending in list(self._pending.values()):
-            if pending.message.published < epoch:
-                self._settle(pending)
-        for message in replay:
-            if message.id not in self._pending:
-                self.add(message)
-
     def clear(self) -> None:
         """Drop the whole backlog."""
-        self.seek(float("inf"), [])
+        for pending in list(self._pending.values()):
+            self._settle(pending)
 
     def _lease(self, ack_id: str, *, drop: bool) -> Lease | None:
         lease = self._leases.get(ack_id)
