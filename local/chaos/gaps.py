@@ -37,6 +37,10 @@ class Missing:
     in_gaps: tuple[int, ...]
     lost: tuple[int, ...]
 
+    def reachable(self, out_of_reach: Set[int]) -> Missing:
+        """The same without those in gaps that nothing can bring back."""
+        return Missing(tuple(each for each in self.in_gaps if each not in out_of_reach), self.lost)
+
     @classmethod
     def of(cls, wanted: Set[int], found: Collection[int], gaps: Sequence[Gap]) -> Missing:
         """Sort the wanted ids that were not found."""
@@ -52,6 +56,10 @@ def read_gaps(client: bigquery.Client, dataset: str) -> list[Gap]:
         f"SELECT gap_from, gap_to, reason FROM `{dataset}.stream_gaps`"  # noqa: S608
     ).result()
     return sorted(
-        Gap(row["gap_from"].replace(tzinfo=UTC), row["gap_to"].replace(tzinfo=UTC), row["reason"])
+        Gap(_utc(row["gap_from"] or datetime.min), _utc(row["gap_to"]), row["reason"])
         for row in rows
     )
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC)

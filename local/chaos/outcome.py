@@ -24,7 +24,8 @@ class Outcome:
         table_rows: rows of the append table, repeated deliveries included.
         rows: rows of the view tweets_latest.
         at_end: what was missing when the faults were over.
-        after_repair: what was missing after `tweets redrive` and `tweets backfill`.
+        after_repair: what was missing after `tweets redrive` and `tweets backfill`, but for
+            `reposts`: those of the gaps, which X's search does not return.
         doubled: ids that the view has more than once.
         x_lost: posts that X made and cut off or never got through, and people could not read.
         x_after_repair: the same after the repair.
@@ -46,6 +47,7 @@ class Outcome:
     at_end: Missing = field(default_factory=lambda: Missing((), ()))
     rejected_missing: int = 0
     after_repair: Missing = field(default_factory=lambda: Missing((), ()))
+    reposts: int = 0
     doubled: tuple[int, ...] = ()
     x_lost: Missing = field(default_factory=lambda: Missing((), ()))
     x_after_repair: Missing = field(default_factory=lambda: Missing((), ()))

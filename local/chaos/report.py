@@ -28,6 +28,7 @@ def figures(outcome: Outcome) -> list[tuple[str, str]]:
         ),
         ("cut off by X at a drop, within recorded gaps", f"{len(outcome.x_lost.in_gaps):,}"),
         ("of both, missing after tweets backfill", f"{_still(outcome):,}"),
+        ("of both, reposts, which X's search does not return", f"{outcome.reposts:,}"),
         ("recorded gaps", f"{sum(outcome.gaps.values()):,}"),
         (
             "dead letters: poison lines / rejected rows",

@@ -193,8 +193,14 @@ class ChaosRun:
         table = read_ids(stack.bigquery, stack.tweets_table)
         outcome.rows, outcome.table_rows = sum(view.values()), sum(table.values())
         outcome.doubled = tuple(sorted(each for each, count in view.items() if count > 1))
-        outcome.after_repair = Missing.of(self._delivered, view, self._gaps)
-        outcome.x_after_repair = Missing.of(self._of_x, view, self._gaps)
+        reposts = {int(line) for line in self._control("reposts").split()}
+        missing = Missing.of(self._delivered, view, self._gaps)
+        of_x = Missing.of(self._of_x, view, self._gaps)
+        outcome.after_repair, outcome.x_after_repair = (
+            missing.reachable(reposts),
+            of_x.reachable(reposts),
+        )
+        outcome.reposts = len(reposts.intersection([*missing.in_gaps, *of_x.in_gaps]))
         outcome.redriven = len(rejected)
         outcome.redriven_rows = sum(view[each] for each in rejected)
         outcome.letters_left = Letters.of(

@@ -103,9 +103,12 @@ class LocalStack(Addresses):
     ) -> None:
         self.stop()
 
-    def kill(self, name: str) -> None:
-        """`kill -9` of a process; function and producer are started again, the others stay down."""
-        self._supervisor().kill(name)
+    def kill(self, name: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """`kill -9` of a process; function and producer are started again, the others stay down.
+
+        `meanwhile` is called before it is started again.
+        """
+        self._supervisor().kill(name, meanwhile)
 
     def hold(self, name: str) -> None:
         """Stop a process in order and keep it down."""

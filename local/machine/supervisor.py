@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from local.machine.errors import BadInputError, StackError
 from local.machine.function import missing_module
@@ -70,10 +70,14 @@ class Supervisor:
         self._process(name).wait_ready(30)
         self._say(f"{name} started on request")
 
-    def kill(self, name: str) -> None:
-        """SIGKILL a process, its children too; what the platform restarts comes back."""
+    def kill(self, name: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """SIGKILL a process, its children too; what the platform restarts comes back.
+
+        `meanwhile` is called when it has ended and has not been started again.
+        """
         with self._lock:
             self._process(name).kill()
+            meanwhile()
             self._say(f"{name} killed on request")
             if name in self._restarted:
                 self._process(name).start()

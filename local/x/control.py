@@ -42,6 +42,7 @@ class Control:
             web.get("/_standin/delivered", self.delivered),
             web.get("/_standin/poison", self.poison),
             web.get("/_standin/missed", self.missed),
+            web.get("/_standin/reposts", self.reposts),
             web.get("/_standin/faults", self.pending),
             web.post("/_standin/faults", self.add_faults),
             web.delete("/_standin/faults", self.clear_faults),
@@ -103,6 +104,12 @@ class Control:
             else []
         )
         return web.Response(text="".join(f"{number}\n" for number in (*ledger.missed, *lost)))
+
+    async def reposts(self, _: web.Request) -> web.Response:
+        """Return ids of the kept posts that search leaves out, since they are reposts."""
+        posts = self._timeline.posts
+        found = (post.id for post in posts if "is:retweet" in post.template.post.subject.marks)
+        return web.Response(text="".join(f"{number}\n" for number in found))
 
     async def pending(self, _: web.Request) -> web.Response:
         """Return the faults still to come."""
