@@ -26,7 +26,7 @@ class BenchError(Exception):
 
 
 @dataclass(frozen=True)
-class Usage:
+class ProcessUsage:
     """Of a process and its children: processor seconds so far, largest resident megabytes."""
 
     cpu: float
@@ -105,7 +105,7 @@ class Child:
         self.tell(**words)
         return self.hear()
 
-    def usage(self) -> Usage:
+    def usage(self) -> ProcessUsage:
         """What it and its children have used."""
         cpu = peak = 0.0
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -115,7 +115,7 @@ class Child:
                     times = each.cpu_times()
                     cpu += times.user + times.system
                     peak += peak_bytes(each) / 2**20
-        return Usage(cpu, peak)
+        return ProcessUsage(cpu, peak)
 
     def resident(self) -> float:
         """Resident megabytes now, children included."""

@@ -32,7 +32,7 @@ class Counts:
     rows = 0
 
 
-class Connection(asyncio.Protocol):
+class InsertConnection(asyncio.Protocol):
     """One kept connection with one request at a time, as `requests` makes them."""
 
     def __init__(self, counts: Counts, delay: float) -> None:
@@ -79,7 +79,7 @@ async def main() -> None:
     """Serve until the parent goes."""
     counts, ended, loop = Counts(), asyncio.Event(), asyncio.get_running_loop()
     delay = float(sys.argv[1]) / 1000
-    server = await loop.create_server(lambda: Connection(counts, delay), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: InsertConnection(counts, delay), "127.0.0.1", 0)
     say(port=server.sockets[0].getsockname()[1])
     threading.Thread(target=_listen, args=(counts, loop, ended), daemon=True).start()
     await ended.wait()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from local.x.posts import Rule
+from local.x.posts import ActiveRule
 from local.x.projection import KNOWN, Projection
 from local.x.query import parse
 from local.x.timeline import Timeline
@@ -27,7 +27,7 @@ def write_lines(kind: str, path: Path) -> int:
     """Write DISTINCT lines of a kind to a file, a line each; return their mean size in bytes."""
     low, high = KINDS[kind]
     rules = [
-        Rule(str(number), rule["value"], rule["tag"], parse(rule["value"]))
+        ActiveRule(str(number), rule["value"], rule["tag"], parse(rule["value"]))
         for number, rule in enumerate(RULES, 1)
     ]
     timeline = Timeline(7, DISTINCT)

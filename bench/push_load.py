@@ -41,7 +41,7 @@ class Load:
         self.open = 0
 
 
-class Connection(asyncio.Protocol):
+class PushConnection(asyncio.Protocol):
     """One message in flight: the next is sent when the answer is there."""
 
     def __init__(self, load: Load, idle: asyncio.Event) -> None:
@@ -95,7 +95,7 @@ async def measure(load: Load, order: dict[str, Any]) -> dict[str, Any]:
     load.stopping, load.answers, load.failed = False, [], Counter()
     idle, loop = asyncio.Event(), asyncio.get_running_loop()
     for _ in range(order["in_flight"]):
-        await loop.create_connection(lambda: Connection(load, idle), "127.0.0.1", order["port"])
+        await loop.create_connection(lambda: PushConnection(load, idle), "127.0.0.1", order["port"])
     await asyncio.sleep(order["warm"])
     began = time.monotonic()
     say(began=began)

@@ -28,7 +28,7 @@ TABLES = {
 
 
 @dataclass(frozen=True)
-class Run:
+class SinkRun:
     """One run: messages a second, ms to the answer, CPU ms a message, and rows an insert."""
 
     rate: float
@@ -92,7 +92,7 @@ def run(pairs: int, seconds: float, in_flight: tuple[int, ...] = IN_FLIGHT) -> S
         for child in functions.values():
             _measure(child, load, server, 8, 0.5)  # first requests make the clients
         for count in in_flight:
-            found: dict[str, list[Run]] = {name: [] for name in functions}
+            found: dict[str, list[SinkRun]] = {name: [] for name in functions}
             for _ in range(pairs):
                 for which, runs in found.items():
                     runs.append(_measure(functions[which], load, server, count, seconds))
@@ -114,7 +114,7 @@ def run(pairs: int, seconds: float, in_flight: tuple[int, ...] = IN_FLIGHT) -> S
     return section
 
 
-def _measure(child: Child, load: Child, server: Child, in_flight: int, seconds: float) -> Run:
+def _measure(child: Child, load: Child, server: Child, in_flight: int, seconds: float) -> SinkRun:
     server.ask(stats=True)
     load.tell(port=child.port, in_flight=in_flight, warm=seconds / 4, seconds=seconds)
     began = load.hear()["began"]
@@ -129,7 +129,7 @@ def _measure(child: Child, load: Child, server: Child, in_flight: int, seconds: 
     if stats["rows"] < told["total"]:
         raise BenchError(f"{told['total']} messages answered, {stats['rows']} rows inserted")
     answered = told["answered"]
-    return Run(
+    return SinkRun(
         rate=answered / (ended - began),
         p50=told["p50"],
         p99=told["p99"],
@@ -140,7 +140,7 @@ def _measure(child: Child, load: Child, server: Child, in_flight: int, seconds: 
     )
 
 
-def _row(count: int, found: dict[str, list[Run]]) -> list[str]:
+def _row(count: int, found: dict[str, list[SinkRun]]) -> list[str]:
     ours, other = found["ours"], found["one insert"]
 
     def beside(name: str) -> str:

@@ -17,7 +17,7 @@ _KINDS = {"insert_status": int, "insert_delay_ms": int, "reject_ids": list, "sto
 
 
 @dataclass(slots=True)
-class Stats:
+class InsertStats:
     """Counts since the start: insert requests, rows stored, rows rejected, faults answered."""
 
     inserts: int = 0
@@ -31,7 +31,7 @@ class Stats:
         self.faults[name] = self.faults.get(name, 0) + 1
 
 
-class Faults:
+class BigQueryFaults:
     """Faults in force, each with its end."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from local.bigquery.faults import Faults, Stats
+from local.bigquery.faults import BigQueryFaults, InsertStats
 from local.bigquery.reserved import refusal
 from local.bigquery.rows import RowError, as_read, columns, row_errors
 
@@ -56,8 +56,8 @@ class Front:
         self._context = context
         self._app = app
         self._after_query = after_query
-        self._faults = Faults()
-        self._stats = Stats()
+        self._faults = BigQueryFaults()
+        self._stats = InsertStats()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -91,7 +91,7 @@ class Front:
         if method == "GET" and path == "/_standin/stats":
             stats = self._stats
             await _answer(
-                send, 200, {name: getattr(stats, name) for name in Stats.__dataclass_fields__}
+                send, 200, {name: getattr(stats, name) for name in InsertStats.__dataclass_fields__}
             )
         elif method == "POST" and path == "/_standin/faults":
             try:
@@ -121,7 +121,7 @@ class Front:
 
     def forget(self) -> None:
         """Start counting anew, after the start-up check."""
-        self._stats = Stats()
+        self._stats = InsertStats()
 
     async def _insert_rows(self, scope: Scope, body: bytes) -> tuple[int, dict[str, Any]]:
         if len(body) > MAX_REQUEST_BYTES:

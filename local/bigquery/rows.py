@@ -104,7 +104,7 @@ _ACCEPTS: Mapping[str, Callable[[object], bool]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ColumnType:
     """A column made ready for checking; `columns` is not empty for a RECORD."""
 
     name: str
@@ -112,13 +112,13 @@ class Column:
     required: bool
     repeated: bool
     accepts: Callable[[object], bool] | None
-    columns: Mapping[str, Column]
+    columns: Mapping[str, ColumnType]
 
 
-def columns(fields: Sequence[Field]) -> dict[str, Column]:
+def columns(fields: Sequence[Field]) -> dict[str, ColumnType]:
     """Columns by lower-case name: BigQuery's column names are case-insensitive."""
     return {
-        field.name.lower(): Column(
+        field.name.lower(): ColumnType(
             field.name,
             field.type.lower(),
             field.mode == "REQUIRED",
@@ -130,7 +130,7 @@ def columns(fields: Sequence[Field]) -> dict[str, Column]:
     }
 
 
-def _value_errors(column: Column, value: object, location: str) -> list[RowError]:
+def _value_errors(column: ColumnType, value: object, location: str) -> list[RowError]:
     if column.columns and isinstance(value, dict):
         return row_errors(column.columns, value, location + ".")
     if column.columns or isinstance(value, dict):
@@ -142,7 +142,7 @@ def _value_errors(column: Column, value: object, location: str) -> list[RowError
 
 
 def row_errors(
-    known: Mapping[str, Column],
+    known: Mapping[str, ColumnType],
     row: Mapping[str, Any],
     prefix: str = "",
     *,
@@ -184,7 +184,7 @@ def row_errors(
     return errors
 
 
-def as_read(known: Mapping[str, Column], row: Mapping[str, Any]) -> dict[str, Any]:
+def as_read(known: Mapping[str, ColumnType], row: Mapping[str, Any]) -> dict[str, Any]:
     """The row as a reader of JSON numbers has it: each is a double, so integers lose low digits.
 
     BigQuery asks for 64-bit integers as strings: a sink that sends numbers is seen here.
@@ -192,7 +192,7 @@ def as_read(known: Mapping[str, Column], row: Mapping[str, Any]) -> dict[str, An
     return {name: _as_read(known.get(name.lower()), value) for name, value in row.items()}
 
 
-def _as_read(column: Column | None, value: Any) -> Any:
+def _as_read(column: ColumnType | None, value: Any) -> Any:
     if isinstance(value, list):
         return [_as_read(column, item) for item in value]
     if isinstance(value, dict) and column:

@@ -12,7 +12,7 @@ from google.cloud import bigquery
 from local.x.snowflake import made_at
 
 
-class Gap(NamedTuple):
+class RecordedGap(NamedTuple):
     """An interval that stream_events says was not covered."""
 
     start: datetime
@@ -42,21 +42,21 @@ class Missing:
         return Missing(tuple(each for each in self.in_gaps if each not in out_of_reach), self.lost)
 
     @classmethod
-    def of(cls, wanted: Set[int], found: Collection[int], gaps: Sequence[Gap]) -> Missing:
+    def of(cls, wanted: Set[int], found: Collection[int], gaps: Sequence[RecordedGap]) -> Missing:
         """Sort the wanted ids that were not found."""
         missing = sorted(wanted - set(found))
         inside = [each for each in missing if any(gap.holds(each) for gap in gaps)]
         return cls(tuple(inside), tuple(sorted(set(missing) - set(inside))))
 
 
-def read_gaps(client: bigquery.Client, dataset: str) -> list[Gap]:
+def read_gaps(client: bigquery.Client, dataset: str) -> list[RecordedGap]:
     """Recorded gaps, as people see them."""
     # The names come from the program's own resources, and a table name can't be a parameter.
     rows = client.query(
         f"SELECT gap_from, gap_to, reason FROM `{dataset}.stream_gaps`"  # noqa: S608
     ).result()
     return sorted(
-        Gap(_utc(row["gap_from"] or datetime.min), _utc(row["gap_to"]), row["reason"])
+        RecordedGap(_utc(row["gap_from"] or datetime.min), _utc(row["gap_to"]), row["reason"])
         for row in rows
     )
 

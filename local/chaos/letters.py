@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
 
-from local.chaos.gaps import Gap
+from local.chaos.gaps import RecordedGap
 from local.demo.stack import LocalStack
 from operations.dead_letters import DeadLetter, DeadLetterQueue, subscriber_client
 
@@ -40,7 +40,7 @@ class Letters:
         letters: Iterable[DeadLetter],
         poison: Sequence[bytes],
         rejected: Set[int],
-        gaps: Sequence[Gap],
+        gaps: Sequence[RecordedGap],
         made_into_poison: Collection[int],
     ) -> Letters:
         """Compare them.

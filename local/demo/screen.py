@@ -49,7 +49,7 @@ def placement_lines(placements: Sequence[Placement]) -> list[str]:
     ]
 
 
-class Pace:
+class RowRate:
     """Rows a second over the last few seconds."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class PlainScreen:
     """A line every second or so, for a log."""
 
     def __init__(self, console: Console, stack: LocalStack) -> None:
-        self._console, self._stack, self._pace, self._shown = console, stack, Pace(), 0
+        self._console, self._stack, self._pace, self._shown = console, stack, RowRate(), 0
 
     def __enter__(self) -> PlainScreen:
         for line in [*placement_lines(self._stack.placements), *address_lines(self._stack)]:
@@ -96,7 +96,7 @@ class LiveScreen:
     """The whole screen, drawn anew once a second."""
 
     def __init__(self, console: Console, stack: LocalStack) -> None:
-        self._stack, self._pace = stack, Pace()
+        self._stack, self._pace = stack, RowRate()
         self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
 
     def __enter__(self) -> LiveScreen:

@@ -25,9 +25,9 @@ from local.demo.addresses import Addresses
 from local.demo.configuration import stack_config
 from local.demo.figures import Figures, read_figures, read_text
 from local.demo.verdict import Verdict, judge
-from local.engine.apply import Ground, Placement, apply
+from local.engine.apply import Placement, Targets, apply
 from local.engine.evaluation import evaluate_apart
-from local.engine.tables import Warehouse, client
+from local.engine.tables import LocalTables, client
 from local.engine.topics import Messaging
 from local.machine.errors import StackError
 from local.machine.launcher import Launcher
@@ -240,9 +240,9 @@ class LocalStack(Addresses):
         launcher.undo.callback(self.messaging.close)
         self.bigquery = client(self.bigquery_url, project)
         launcher.undo.callback(self.bigquery.close)
-        ground = Ground(
+        ground = Targets(
             self.messaging,
-            Warehouse(self.bigquery),
+            LocalTables(self.bigquery),
             launcher.start_function,
             launcher.start_producer,
             launcher.url("function"),

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from local.engine.program import Resource
-from local.engine.tables import Warehouse
+from local.engine.tables import LocalTables
 from local.engine.topics import Messaging
 from local.machine.errors import StackError
-from local.machine.pod import Cluster
+from local.machine.pod import PodContext
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Placement:
 
 
 @dataclass
-class Ground:
+class Targets:
     """What resources are applied to, and what later resources need of earlier ones.
 
     Attributes:
@@ -46,20 +46,20 @@ class Ground:
     """
 
     messaging: Messaging
-    warehouse: Warehouse
+    warehouse: LocalTables
     start_function: Callable[[Mapping[str, Any], Path], None]
-    start_pod: Callable[[Mapping[str, Any], Cluster], None]
+    start_pod: Callable[[Mapping[str, Any], PodContext], None]
     function_url: str
-    cluster: Cluster = field(default_factory=Cluster)
+    cluster: PodContext = field(default_factory=PodContext)
     archives: dict[str, Path] = field(default_factory=dict)
     declared_url: str = ""
 
 
-def _topic(ground: Ground, resource: Resource) -> str:
+def _topic(ground: Targets, resource: Resource) -> str:
     return ground.messaging.create_topic(resource.inputs)
 
 
-def _subscription(ground: Ground, resource: Resource) -> str:
+def _subscription(ground: Targets, resource: Resource) -> str:
     declared = (resource.inputs.get("pushConfig") or {}).get("pushEndpoint")
     if not declared:
         return ground.messaging.create_subscription(resource.inputs)
@@ -72,15 +72,15 @@ def _subscription(ground: Ground, resource: Resource) -> str:
     return f"{ground.messaging.create_subscription(resource.inputs, local)}, push to {local}"
 
 
-def _dataset(ground: Ground, resource: Resource) -> str:
+def _dataset(ground: Targets, resource: Resource) -> str:
     return ground.warehouse.create_dataset(resource.inputs)
 
 
-def _table(ground: Ground, resource: Resource) -> str:
+def _table(ground: Targets, resource: Resource) -> str:
     return ground.warehouse.create_table(resource.inputs)
 
 
-def _archive(ground: Ground, resource: Resource) -> str:
+def _archive(ground: Targets, resource: Resource) -> str:
     source = resource.inputs.get("source")
     if not isinstance(source, (str, Path)):
         raise StackError(f"{resource.name}: the source archive is not a file: {source!r}")
@@ -88,7 +88,7 @@ def _archive(ground: Ground, resource: Resource) -> str:
     return "unpacked for the function"
 
 
-def _function(ground: Ground, resource: Resource) -> str:
+def _function(ground: Targets, resource: Resource) -> str:
     source = resource.inputs["buildConfig"]["source"]["storageSource"]["object"]
     if source not in ground.archives:
         raise StackError(f"function {resource.name}: no BucketObject {source!r} is declared.")
@@ -97,7 +97,7 @@ def _function(ground: Ground, resource: Resource) -> str:
     return "functions-framework on this machine"
 
 
-def _image(ground: Ground, resource: Resource) -> str:
+def _image(ground: Targets, resource: Resource) -> str:
     location = (resource.inputs.get("context") or {}).get("location")
     if not location:
         raise StackError(f"{resource.name}: the image declares no build context.")
@@ -105,26 +105,26 @@ def _image(ground: Ground, resource: Resource) -> str:
     return f"run from its build context {Path(location).name}/, not built"
 
 
-def _secret_version(ground: Ground, resource: Resource) -> str:
+def _secret_version(ground: Targets, resource: Resource) -> str:
     ground.cluster.secrets[str(resource.inputs["secret"])] = str(resource.inputs["secretData"])
     return "a file that only you can read"
 
 
-def _config_map(ground: Ground, resource: Resource) -> str:
+def _config_map(ground: Targets, resource: Resource) -> str:
     ground.cluster.config_maps[_name(resource)] = resource.inputs.get("data") or {}
     return "files"
 
 
-def _secret_provider(ground: Ground, resource: Resource) -> str:
+def _secret_provider(ground: Targets, resource: Resource) -> str:
     ground.cluster.secret_providers[_name(resource)] = resource.inputs.get("spec") or {}
     return "which secret goes into which file"
 
 
-def _claim(ground: Ground, resource: Resource) -> str:
+def _claim(ground: Targets, resource: Resource) -> str:
     return "a directory"
 
 
-def _deployment(ground: Ground, resource: Resource) -> str:
+def _deployment(ground: Targets, resource: Resource) -> str:
     ground.start_pod(resource.inputs, ground.cluster)
     return "a process with its command, environment and volumes"
 
@@ -133,7 +133,7 @@ def _name(resource: Resource) -> str:
     return str(resource.outputs["metadata"]["name"])  # the cloud chooses one where none is declared
 
 
-APPLIERS: dict[str, Callable[[Ground, Resource], str]] = {
+APPLIERS: dict[str, Callable[[Targets, Resource], str]] = {
     "gcp:storage/bucketObject:BucketObject": _archive,
     "gcp:cloudfunctionsv2/function:Function": _function,
     "gcp:pubsub/topic:Topic": _topic,
@@ -186,7 +186,7 @@ CLOUD_ONLY: dict[str, str] = {
 }
 
 
-def apply(resources: Iterable[Resource], ground: Ground) -> list[Placement]:
+def apply(resources: Iterable[Resource], ground: Targets) -> list[Placement]:
     """Apply what has a local counterpart, in the order of `APPLIERS`, and explain the rest.
 
     Returns:

@@ -33,7 +33,7 @@ def client(url: str, project: str) -> bigquery.Client:
     )
 
 
-class Warehouse:
+class LocalTables:
     """The datasets of one project in a BigQuery server."""
 
     def __init__(self, bigquery_client: bigquery.Client) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from local.machine.claim import LOCK, claim, scratch_folder
 from local.machine.errors import BadInputError, StackError
 from local.machine.function import Launch, clean_environment, function_launch, missing_module
-from local.machine.pod import Cluster, pod_launch
+from local.machine.pod import PodContext, pod_launch
 from local.machine.process import Process, ProcessFailedError, accepts, free_port, require_free
 from local.machine.runtime import Runtime
 from local.machine.supervisor import module_is_missing
@@ -98,7 +98,7 @@ class Launcher:
         folder, port = self._scratch / "function", self.port("function")
         self._launch("function", function_launch(inputs, archive, folder, port, overrides))
 
-    def start_producer(self, inputs: Mapping[str, Any], cluster: Cluster) -> None:
+    def start_producer(self, inputs: Mapping[str, Any], cluster: PodContext) -> None:
         """Start a Deployment's inputs once X and the function are ready, and wait for it."""
         self._only_once("producer")
         overrides = {

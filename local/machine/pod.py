@@ -15,7 +15,7 @@ from local.machine.runtime import Runtime
 
 
 @dataclass
-class Cluster:
+class PodContext:
     """What the other resources hold that a pod may mount or refer to.
 
     Attributes:
@@ -33,7 +33,7 @@ class Cluster:
 
 def pod_launch(
     deployment: Mapping[str, Any],
-    cluster: Cluster,
+    cluster: PodContext,
     folder: Path,
     state: Path,
     port: int,
@@ -88,7 +88,7 @@ def pod_launch(
     return Launch([_local(str(word), mounts) for word in words], env, cluster.context)
 
 
-def _environment(name: str, container: Mapping[str, Any], cluster: Cluster) -> dict[str, str]:
+def _environment(name: str, container: Mapping[str, Any], cluster: PodContext) -> dict[str, str]:
     env: dict[str, str] = {}
     for source in container.get("envFrom") or []:
         reference = source.get("configMapRef")
@@ -118,14 +118,14 @@ def _environment(name: str, container: Mapping[str, Any], cluster: Cluster) -> d
     return env
 
 
-def _config_map(name: str, cluster: Cluster, config_map: str) -> dict[str, str]:
+def _config_map(name: str, cluster: PodContext, config_map: str) -> dict[str, str]:
     if config_map not in cluster.config_maps:
         raise StackError(f"Deployment {name} refers to ConfigMap {config_map!r}, not declared.")
     return cluster.config_maps[config_map]
 
 
 def _volume(
-    name: str, volume: Mapping[str, Any], cluster: Cluster, folder: Path, state: Path
+    name: str, volume: Mapping[str, Any], cluster: PodContext, folder: Path, state: Path
 ) -> Path:
     """The local directory of a volume, filled as Kubernetes would fill it."""
     directory = folder / str(volume["name"])
@@ -149,7 +149,7 @@ def _volume(
 
 
 def _provided_secrets(
-    name: str, attributes: Mapping[str, Any], cluster: Cluster
+    name: str, attributes: Mapping[str, Any], cluster: PodContext
 ) -> Iterable[tuple[str, str]]:
     """File and payload of each secret that a SecretProviderClass mounts.
 

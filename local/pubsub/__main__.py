@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-from local.pubsub.faults import Faults
+from local.pubsub.faults import PubSubFaults
 from local.pubsub.journal import JournalError
 from local.pubsub.running import PUSH_LIMIT, PortBusyError, Running
 
@@ -46,7 +46,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    running = Running(arguments.data_dir, Faults(), arguments.push_limit)
+    running = Running(arguments.data_dir, PubSubFaults(), arguments.push_limit)
     port, control = await running.start(arguments.host, arguments.port, arguments.control_port)
     if control is not None:
         print(f"control http://{arguments.host}:{control}", flush=True)

@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 from google.pubsub_v1 import types
 
-from local.pubsub.faults import Faults
-from local.pubsub.journal import Journal, Row
-from local.pubsub.message import Message, dead_letter
+from local.pubsub.faults import PubSubFaults
+from local.pubsub.journal import PubSubJournal, Row
+from local.pubsub.message import StoredMessage, dead_letter
 from local.pubsub.refusal import (
     Refusal,
     already_exists,
@@ -30,7 +30,7 @@ SubscriptionMessage: Any = types.Subscription.pb()
 
 
 @dataclass(slots=True, eq=False)
-class Topic:
+class BrokerTopic:
     """A topic; `config` is its protobuf message, `published` counts since the start."""
 
     config: Any
@@ -41,8 +41,8 @@ class Topic:
 class Broker:
     """Everything the API changes. Single-threaded: call it on the server's event loop only."""
 
-    def __init__(self, journal: Journal, faults: Faults) -> None:
-        self.topics: dict[str, Topic] = {}
+    def __init__(self, journal: PubSubJournal, faults: PubSubFaults) -> None:
+        self.topics: dict[str, BrokerTopic] = {}
         self.subscriptions: dict[str, Subscription] = {}
         self.faults = faults
         self._journal = journal
@@ -53,7 +53,7 @@ class Broker:
         self._ids = itertools.count(first)
         self._restore()
 
-    def topic(self, name: str) -> Topic:
+    def topic(self, name: str) -> BrokerTopic:
         """The topic. Raises Refusal NOT_FOUND."""
         topic = self.topics.get(name)
         if topic is None:
@@ -71,7 +71,7 @@ class Broker:
         """Add a topic. Raises Refusal ALREADY_EXISTS."""
         if config.name in self.topics:
             raise already_exists(config.name)
-        self.topics[config.name] = Topic(config)
+        self.topics[config.name] = BrokerTopic(config)
         self.save(config)
 
     def delete_topic(self, name: str) -> None:
@@ -118,14 +118,14 @@ class Broker:
         topic = self.topic(name)
         check_messages(messages, request_bytes)
         epoch = time.time()
-        batch: list[tuple[Message, list[Subscription]]] = []
+        batch: list[tuple[StoredMessage, list[Subscription]]] = []
         for pb in messages:
             identity = next(self._ids)
             pb.message_id = str(identity)
             pb.publish_time.FromNanoseconds(int(epoch * 1e9))
             targets = list(topic.subscriptions.values())
             raw = pb.SerializeToString()
-            batch.append((Message(identity, name, raw, pb.ordering_key, epoch), targets))
+            batch.append((StoredMessage(identity, name, raw, pb.ordering_key, epoch), targets))
         self._store(batch)
         for message, targets in batch:
             for subscription in targets:
@@ -162,7 +162,7 @@ class Broker:
             },
         }
 
-    def _store(self, batch: list[tuple[Message, list[Subscription]]]) -> None:
+    def _store(self, batch: list[tuple[StoredMessage, list[Subscription]]]) -> None:
         kept = [(message, targets) for message, targets in batch if targets]
         if not kept or not self._journal.durable:
             return
@@ -174,13 +174,15 @@ class Broker:
         except sqlite3.Error as error:
             raise Refusal(grpc.StatusCode.UNAVAILABLE, f"The journal failed: {error}") from None
 
-    def _settled(self, subscription: Subscription, message: Message) -> None:
+    def _settled(self, subscription: Subscription, message: StoredMessage) -> None:
         if self._journal.durable:
             self._done.append((subscription.config.name, message.id))
             if message.holders == 0:
                 self._forgotten.append((message.id,))
 
-    def _dead_letter(self, subscription: Subscription, message: Message, attempts: int) -> bool:
+    def _dead_letter(
+        self, subscription: Subscription, message: StoredMessage, attempts: int
+    ) -> bool:
         """Forward to the dead-letter topic; False (the message stays) when that fails."""
         pb = dead_letter(message, subscription.config.name, attempts)
         try:
@@ -208,16 +210,16 @@ class Broker:
         resources = self._journal.resources()
         for name, raw in resources:
             if "/topics/" in name:
-                self.topics[name] = Topic(TopicMessage.FromString(raw))
+                self.topics[name] = BrokerTopic(TopicMessage.FromString(raw))
         for name, raw in resources:
             if "/subscriptions/" in name:
                 self._attach(SubscriptionMessage.FromString(raw))
-        messages: dict[int, Message] = {}
+        messages: dict[int, StoredMessage] = {}
         for name, row in self._journal.backlog():
             message = messages.setdefault(row[0], _message(row))
             self.subscriptions[name].add(message)
 
 
-def _message(row: Row) -> Message:
+def _message(row: Row) -> StoredMessage:
     identity, topic, published, ordering_key, raw = row
-    return Message(identity, topic, raw, ordering_key, published)
+    return StoredMessage(identity, topic, raw, ordering_key, published)

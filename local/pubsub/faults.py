@@ -4,7 +4,7 @@ import random
 import time
 
 
-class Faults:
+class PubSubFaults:
     """What goes wrong on request. Safe to call from any thread: each call sets plain values."""
 
     def __init__(self, seed: int = 0) -> None:

@@ -26,7 +26,7 @@ class JournalError(Exception):
     """The journal cannot be opened; the text says what to do."""
 
 
-class Journal:
+class PubSubJournal:
     """Rows are (message id, topic name, publish time in epoch seconds, ordering key, raw)."""
 
     def __init__(self, directory: Path | None) -> None:

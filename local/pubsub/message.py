@@ -10,7 +10,7 @@ PubsubMessage: Any = types.PubsubMessage.pb()
 
 
 @dataclass(slots=True)
-class Message:
+class StoredMessage:
     """A published message: `raw` is the serialized PubsubMessage, `published` epoch seconds."""
 
     id: int
@@ -25,7 +25,7 @@ class Message:
 class Pending:
     """A message this subscription still owes; `attempt` counts its deliveries."""
 
-    message: Message
+    message: StoredMessage
     attempt: int = 0
     gone: bool = False
 
@@ -50,7 +50,7 @@ class Counters:
     dead_lettered: int = 0
 
 
-def dead_letter(message: Message, subscription: str, attempts: int) -> Any:
+def dead_letter(message: StoredMessage, subscription: str, attempts: int) -> Any:
     """The PubsubMessage to forward, with the attributes Google adds.
 
     Names: https://cloud.google.com/pubsub/docs/dead-letter-topics. `subscription` is a full name.

@@ -12,8 +12,8 @@ from aiohttp import web
 
 from local.pubsub.broker import Broker
 from local.pubsub.control import control_app
-from local.pubsub.faults import Faults
-from local.pubsub.journal import Journal
+from local.pubsub.faults import PubSubFaults
+from local.pubsub.journal import PubSubJournal
 from local.pubsub.push import Pusher
 from local.pubsub.service import handlers
 from local.pubsub.subscription import Subscription
@@ -37,8 +37,8 @@ class Running:
     Raises (from start): PortBusyError, JournalError.
     """
 
-    def __init__(self, data_dir: Path | None, faults: Faults, push_limit: int) -> None:
-        self._journal = Journal(data_dir)
+    def __init__(self, data_dir: Path | None, faults: PubSubFaults, push_limit: int) -> None:
+        self._journal = PubSubJournal(data_dir)
         self.broker = Broker(self._journal, faults)
         self._push_limit = push_limit
         self._pushers: dict[Subscription, asyncio.Task[None]] = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from local.pubsub.faults import Faults
+from local.pubsub.faults import PubSubFaults
 from local.pubsub.running import PUSH_LIMIT, Running
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class PubSubServer:
         self._host, self._port, self._control_port = host, port, control_port
         self._data_dir = None if data_dir is None else Path(data_dir)
         self._push_limit = push_limit
-        self.faults = Faults()
+        self.faults = PubSubFaults()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._running: Running | None = None

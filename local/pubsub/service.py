@@ -11,7 +11,7 @@ from google.pubsub_v1 import types
 from local.pubsub.broker import Broker
 from local.pubsub.publisher import PublisherService
 from local.pubsub.refusal import Refusal
-from local.pubsub.streaming import Stream
+from local.pubsub.streaming import StreamingPull
 from local.pubsub.subscriber import SubscriberService
 
 Handler = Callable[[Any, Any], Awaitable[Any]]
@@ -76,7 +76,7 @@ def _unary(request_type: Any, method: Handler) -> Any:
 def _streaming(broker: Broker) -> Any:
     async def call(_: Any, context: Any) -> None:
         try:
-            await Stream(broker, context).run()
+            await StreamingPull(broker, context).run()
         except Refusal as refusal:
             await context.abort(refusal.code, str(refusal))
 

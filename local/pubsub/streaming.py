@@ -18,7 +18,7 @@ MAX_BATCH = 500
 FLOW_CHECK_SECONDS = 0.02  # acknowledgements may also come by unary calls, which wake nobody here
 
 
-class Stream:
+class StreamingPull:
     """One open StreamingPull."""
 
     def __init__(self, broker: Broker, context: Any) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from local.pubsub.message import Counters, Lease, Message, Pending
+from local.pubsub.message import Counters, Lease, Pending, StoredMessage
 from local.pubsub.refusal import invalid
 
 _ACK_ID = re.compile(r"[0-9a-f]{12}-[0-9]+")
@@ -36,8 +36,8 @@ class Subscription:
     def __init__(
         self,
         config: Any,
-        settled: Callable[["Subscription", Message], None],
-        dead_letter: Callable[["Subscription", Message, int], bool],
+        settled: Callable[["Subscription", StoredMessage], None],
+        dead_letter: Callable[["Subscription", StoredMessage, int], bool],
         delivers_again: Callable[[], bool],
     ) -> None:
         self.config = config
@@ -80,7 +80,7 @@ class Subscription:
         """How long an unacknowledged message is kept."""
         return float(self.config.message_retention_duration.ToTimedelta().total_seconds())
 
-    def add(self, message: Message) -> None:
+    def add(self, message: StoredMessage) -> None:
         """Take a message into the backlog."""
         message.holders += 1
         pending = self._pending[message.id] = Pending(message)

@@ -4,9 +4,9 @@ from typing import Any
 
 from aiohttp import web
 
-from local.x.ledger import Usage
+from local.x.ledger import MonthUsage
 from local.x.problems import answer, invalid_request, not_between, not_one_of
-from local.x.stream import Stream
+from local.x.stream import StreamEndpoint
 
 PROJECT = "1369785403853424"
 APP = "29910001"
@@ -22,10 +22,10 @@ STATUSES = ("active", "inactive", "all")
 DEFAULT_FIELDS = ("cap_reset_day", "project_cap", "project_id", "project_usage")
 
 
-class Account:
+class AccountEndpoints:
     """GET /2/usage/tweets, GET and DELETE /2/connections."""
 
-    def __init__(self, usage: Usage, stream: Stream) -> None:
+    def __init__(self, usage: MonthUsage, stream: StreamEndpoint) -> None:
         self._usage = usage
         self._stream = stream
 

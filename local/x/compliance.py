@@ -58,7 +58,7 @@ class Job:
         return shown if self.name is None else {**shown, "name": self.name}
 
 
-class Compliance:
+class ComplianceEndpoints:
     """Serves /2/compliance/jobs and the signed addresses of uploads and results."""
 
     def __init__(self, settings: Settings) -> None:

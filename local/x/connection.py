@@ -9,7 +9,7 @@ from local.x.wire import Wire
 
 
 @dataclass
-class Connection:
+class StreamConnection:
     """One stream connection, past or present, as GET /2/connections tells it."""
 
     client_ip: str

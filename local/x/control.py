@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from local.x.compliance import Compliance
-from local.x.faults import FaultError, Faults
+from local.x.compliance import ComplianceEndpoints
+from local.x.faults import FaultError, XFaults
 from local.x.ledger import Ledger
 from local.x.problems import answer
 from local.x.settings import CHANGEABLE, Settings
-from local.x.stream import Stream
+from local.x.stream import StreamEndpoint
 from local.x.timeline import Timeline
 
 
@@ -24,9 +24,9 @@ class Control:
         settings: Settings,
         timeline: Timeline,
         ledger: Ledger,
-        faults: Faults,
-        stream: Stream,
-        compliance: Compliance,
+        faults: XFaults,
+        stream: StreamEndpoint,
+        compliance: ComplianceEndpoints,
     ) -> None:
         self._settings = settings
         self._timeline = timeline

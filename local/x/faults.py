@@ -94,7 +94,7 @@ def checked(fault: object) -> dict[str, Any]:
     return {**options, "after_posts": 0, **usual, **fault}
 
 
-class Faults:
+class XFaults:
     """Faults still to come, in the order of after_posts, and counts of those injected."""
 
     def __init__(self) -> None:

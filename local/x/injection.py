@@ -5,12 +5,12 @@ import time
 from typing import Any
 
 from local.x import fault_lines
-from local.x.connection import Connection
+from local.x.connection import StreamConnection
 from local.x.ledger import Ledger
 from local.x.pace import Pace
 from local.x.projection import Projection
 from local.x.settings import Settings
-from local.x.timeline import Post, Timeline
+from local.x.timeline import SyntheticPost, Timeline
 from local.x.wire import Wire
 
 _PATIENCE = 5.0  # seconds for the reader to take what was written before its connection is ended
@@ -39,7 +39,11 @@ class Injection:
         await wire.drained(_PATIENCE)
 
     async def inject(
-        self, fault: dict[str, Any], connection: Connection, wire: Wire, projection: Projection
+        self,
+        fault: dict[str, Any],
+        connection: StreamConnection,
+        wire: Wire,
+        projection: Projection,
     ) -> bool:
         """Inject one fault of the stream; False when the connection is to end with it."""
         kind = fault["kind"]
@@ -76,7 +80,7 @@ class Injection:
                 wire.write(line[: len(line) // 2], broken=True)
         await wire.drained(_PATIENCE)
 
-    def _undelivered(self, count: int) -> list[Post]:
+    def _undelivered(self, count: int) -> list[SyntheticPost]:
         """Make posts that will not arrive whole: they stand in the timeline, and are missed."""
         posts = [post for post in (self._timeline.make() for _ in range(count)) if post]
         self._ledger.missed += [post.id for post in posts]

@@ -9,10 +9,10 @@ from array import array
 from collections import Counter, deque
 from datetime import UTC, datetime
 
-from local.x.timeline import Post
+from local.x.timeline import SyntheticPost
 
 
-class Usage:
+class MonthUsage:
     """X's count of posts read in the billing month; a post is charged once.
 
     (Source: "Resources are deduplicated within a 24-hour UTC window", X's usage page.)
@@ -24,7 +24,7 @@ class Usage:
         self.cap_reset_day = reset_day
         self.days: Counter[str] = Counter()
 
-    def charge(self, post: Post) -> None:
+    def charge(self, post: SyntheticPost) -> None:
         """Count the post unless it was counted before."""
         if not post.charged:
             post.charged = True
@@ -38,7 +38,7 @@ class Usage:
 class Ledger:
     """Delivered posts by position, kept for comparison with a table."""
 
-    def __init__(self, usage: Usage) -> None:
+    def __init__(self, usage: MonthUsage) -> None:
         self.ids = array("q")
         self.times = array("d")
         self.lost = bytearray()
@@ -47,7 +47,7 @@ class Ledger:
         self.keep_alives = 0
         self.poison: list[bytes] = []
         self.missed: list[int] = []
-        self._recent: deque[Post] = deque(maxlen=1000)
+        self._recent: deque[SyntheticPost] = deque(maxlen=1000)
         self.connects: deque[tuple[float, int]] = deque(maxlen=10_000)
         self.usage = usage
 
@@ -56,7 +56,7 @@ class Ledger:
         """Return how many lines with a post were written, duplicates included."""
         return len(self.ids)
 
-    def deliver(self, posts: list[Post]) -> None:
+    def deliver(self, posts: list[SyntheticPost]) -> None:
         """Record posts whose lines were just written."""
         now = time.time()
         self.ids.extend([post.id for post in posts])
@@ -69,7 +69,7 @@ class Ledger:
                 self.usage.charge(post)
         self.usage.add_to_day(self.usage.used - before)
 
-    def latest(self, count: int) -> list[Post]:
+    def latest(self, count: int) -> list[SyntheticPost]:
         """Return the last posts delivered (at most 1,000), oldest first."""
         return list(self._recent)[-count:]
 

@@ -2,11 +2,11 @@
 
 import time
 
-from local.x.faults import Faults
+from local.x.faults import XFaults
 from local.x.ledger import Ledger
-from local.x.rules import RuleBook
+from local.x.rules import RulesEndpoint
 from local.x.settings import Settings
-from local.x.timeline import Post, Timeline
+from local.x.timeline import SyntheticPost, Timeline
 
 BATCH = 48
 """Posts in one chunk when the pace allows that many."""
@@ -24,9 +24,9 @@ class Pace:
         self,
         settings: Settings,
         timeline: Timeline,
-        rules: RuleBook,
+        rules: RulesEndpoint,
         ledger: Ledger,
-        faults: Faults,
+        faults: XFaults,
     ) -> None:
         self.made = 0
         self._settings = settings
@@ -45,13 +45,13 @@ class Pace:
         """Start the clock of a connection: no posts are owed for the time before it."""
         self._due = max(self._due, time.monotonic())
 
-    def make(self, number: int, at: float | None = None) -> list[Post]:
+    def make(self, number: int, at: float | None = None) -> list[SyntheticPost]:
         """Make posts for the stream, whatever the rate; none where no rule can be satisfied."""
         posts = [post for post in (self._timeline.make(at) for _ in range(number)) if post]
         self.made += len(posts)
         return posts
 
-    def take(self) -> list[Post]:
+    def take(self) -> list[SyntheticPost]:
         """Make as many posts as the rate, the count and the next fault allow now."""
         settings = self._settings
         if self.finished or not self._rules.active:

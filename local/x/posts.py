@@ -26,7 +26,7 @@ _ATTEMPTS = 24
 
 
 @dataclass(frozen=True)
-class Rule:
+class ActiveRule:
     """One stream rule; node is its parsed value."""
 
     id: str
@@ -45,7 +45,7 @@ class Template:
     """A post without id, time, ending and counts; matching are the rules that it fits."""
 
     post: Composition
-    matching: tuple[Rule, ...]
+    matching: tuple[ActiveRule, ...]
     tails: tuple[bytes, ...]
     formats: dict[str, bytes] = field(default_factory=dict)
     edit: "Template | None" = None
@@ -127,7 +127,7 @@ def user_fields(user: Account) -> dict[str, Any]:
 class Templates:
     """The pool of templates for one set of rules; the same seed and rules give the same pool."""
 
-    def __init__(self, rules: Sequence[Rule], people: Sequence[Account], seed: int) -> None:
+    def __init__(self, rules: Sequence[ActiveRule], people: Sequence[Account], seed: int) -> None:
         self.rules = tuple(rules)
         self._people = people
         self._seed = seed
@@ -166,7 +166,7 @@ class Templates:
                 return Template(post, matching, self._endings(post))
         return None
 
-    def _matching(self, subject: Subject) -> tuple[Rule, ...]:
+    def _matching(self, subject: Subject) -> tuple[ActiveRule, ...]:
         return tuple(rule for rule in self.rules if rule.node.matches(subject))
 
     def _endings(self, post: Composition) -> tuple[bytes, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from local.x.posts import Rule
+from local.x.posts import ActiveRule
 from local.x.problems import TYPE, answer, invalid_request, not_between
 from local.x.query import QueryError, parse
 from local.x.snowflake import Snowflakes, stamp
@@ -22,11 +22,11 @@ MAX_RULES = 1000
 MAX_LENGTH = 1024
 
 
-class RuleBook:
+class RulesEndpoint:
     """The active rules; on_change is told of every change with the new list."""
 
-    def __init__(self, on_change: Callable[[list[Rule]], None], machine: int) -> None:
-        self.active: dict[str, Rule] = {}
+    def __init__(self, on_change: Callable[[list[ActiveRule]], None], machine: int) -> None:
+        self.active: dict[str, ActiveRule] = {}
         self._on_change = on_change
         self._ids = Snowflakes(machine)
 
@@ -73,7 +73,7 @@ class RuleBook:
 
     def add(self, wanted: list[dict[str, str]], *, dry: bool) -> web.Response:
         """Add rules; those with a fault are told in `errors`, the others are added."""
-        made: list[Rule] = []
+        made: list[ActiveRule] = []
         errors: list[dict[str, Any]] = []
         known = {rule.value: rule.id for rule in self.active.values()}
         for item in wanted:
@@ -82,7 +82,7 @@ class RuleBook:
             if fault:
                 errors.append({"value": item["value"], **fault})
                 continue
-            rule = Rule(
+            rule = ActiveRule(
                 str(self._ids.next(int(time.time() * 1000))), value, item.get("tag"), parse(value)
             )
             known[value] = rule.id

@@ -15,14 +15,14 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from local.x.ledger import Usage
+from local.x.ledger import MonthUsage
 from local.x.problems import answer, invalid_request, rate_headers, too_many_requests
 from local.x.projection import FieldError, Projection
 from local.x.query import Node, QueryError, parse
 from local.x.settings import Settings
 from local.x.snowflake import first_at, made_at
-from local.x.stream import Stream
-from local.x.timeline import Post, Timeline
+from local.x.stream import StreamEndpoint
+from local.x.timeline import SyntheticPost, Timeline
 
 GRANULARITIES = {"minute": 60, "hour": 3600, "day": 86400}
 
@@ -53,7 +53,7 @@ class Search:
     """Serves search and counts; every post that search returns is charged, as X charges."""
 
     def __init__(
-        self, settings: Settings, timeline: Timeline, usage: Usage, stream: Stream
+        self, settings: Settings, timeline: Timeline, usage: MonthUsage, stream: StreamEndpoint
     ) -> None:
         self._settings = settings
         self._timeline = timeline
@@ -100,7 +100,7 @@ class Search:
             node, first, end, size = _read(query, reach)
         except (FieldError, ParameterError) as error:
             return invalid_request(str(error), error.parameter, error.value)
-        page: list[Post] = []
+        page: list[SyntheticPost] = []
         more = False
         for post in self._found(node, first, end):
             if len(page) == size:
@@ -123,14 +123,16 @@ class Search:
         ]
         return answer({"data": data, "meta": {"total_tweet_count": found.total()}})
 
-    def _found(self, node: Node, first: int, end: int) -> Iterator[Post]:
+    def _found(self, node: Node, first: int, end: int) -> Iterator[SyntheticPost]:
         """Yield what the query matches, newest first."""
         for post in reversed(self._timeline.between(first, end)):
             seen = post.template.subject(post.tail)
             if "is:retweet" not in seen.marks and node.matches(seen):
                 yield post
 
-    def _body(self, page: list[Post], more: bool, projection: Projection) -> dict[str, Any]:
+    def _body(
+        self, page: list[SyntheticPost], more: bool, projection: Projection
+    ) -> dict[str, Any]:
         meta: dict[str, Any] = {"result_count": len(page)}
         if not page:
             return {"meta": meta}

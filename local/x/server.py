@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from local.x.account import Account
-from local.x.compliance import Compliance
+from local.x.account import AccountEndpoints
+from local.x.compliance import ComplianceEndpoints
 from local.x.control import Control
-from local.x.faults import Faults
-from local.x.ledger import Ledger, Usage
+from local.x.faults import XFaults
+from local.x.ledger import Ledger, MonthUsage
 from local.x.problems import (
     problem,
     rate_headers,
@@ -21,10 +21,10 @@ from local.x.problems import (
     too_many_requests,
     unauthorized,
 )
-from local.x.rules import RuleBook
+from local.x.rules import RulesEndpoint
 from local.x.search import Search
 from local.x.settings import Settings
-from local.x.stream import Stream
+from local.x.stream import StreamEndpoint
 from local.x.timeline import Timeline
 
 BAD_TOKEN = "bad-token"  # noqa: S105 - refused by definition, it opens nothing
@@ -39,15 +39,15 @@ class Application:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.timeline = Timeline(settings.seed, settings.kept)
-        self.ledger = Ledger(Usage(settings.usage, settings.usage_cap, settings.cap_reset_day))
-        self.faults = Faults()
-        self.rules = RuleBook(self.timeline.use, settings.seed)
-        self.stream = Stream(settings, self.timeline, self.rules, self.ledger, self.faults)
-        self.compliance = Compliance(settings)
+        self.ledger = Ledger(MonthUsage(settings.usage, settings.usage_cap, settings.cap_reset_day))
+        self.faults = XFaults()
+        self.rules = RulesEndpoint(self.timeline.use, settings.seed)
+        self.stream = StreamEndpoint(settings, self.timeline, self.rules, self.ledger, self.faults)
+        self.compliance = ComplianceEndpoints(settings)
         self.control = Control(
             settings, self.timeline, self.ledger, self.faults, self.stream, self.compliance
         )
-        account = Account(self.ledger.usage, self.stream)
+        account = AccountEndpoints(self.ledger.usage, self.stream)
         search = Search(settings, self.timeline, self.ledger.usage, self.stream)
         self.web = web.Application(middlewares=[self._guard], client_max_size=256 * 1024**2)
         self.web.add_routes(

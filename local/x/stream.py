@@ -6,8 +6,8 @@ from collections import deque
 
 from aiohttp import web
 
-from local.x.connection import Connection
-from local.x.faults import Faults
+from local.x.connection import StreamConnection
+from local.x.faults import XFaults
 from local.x.injection import Injection
 from local.x.ledger import Ledger
 from local.x.pace import BATCH, Pace
@@ -19,7 +19,7 @@ from local.x.problems import (
     too_many_requests,
 )
 from local.x.projection import FieldError, Projection
-from local.x.rules import RuleBook
+from local.x.rules import RulesEndpoint
 from local.x.settings import Settings
 from local.x.snowflake import first_at
 from local.x.timeline import Timeline
@@ -28,19 +28,19 @@ from local.x.wire import HIGH_WATER, Wire
 _TICK = 0.05  # seconds: how soon a new fault, setting or kill is seen
 
 
-class Stream:
+class StreamEndpoint:
     """Serves the filtered stream of one timeline."""
 
     def __init__(
         self,
         settings: Settings,
         timeline: Timeline,
-        rules: RuleBook,
+        rules: RulesEndpoint,
         ledger: Ledger,
-        faults: Faults,
+        faults: XFaults,
     ) -> None:
         self.settings = settings
-        self.connections: deque[Connection] = deque(maxlen=200)
+        self.connections: deque[StreamConnection] = deque(maxlen=200)
         self._timeline = timeline
         self._rules = rules
         self._ledger = ledger
@@ -50,7 +50,7 @@ class Stream:
         self._attempts: deque[float] = deque()
 
     @property
-    def live(self) -> list[Connection]:
+    def live(self) -> list[StreamConnection]:
         """Return the connections that occupy the account's place."""
         return [connection for connection in self.connections if connection.occupies]
 
@@ -112,7 +112,7 @@ class Stream:
             headers={"Content-Type": "application/json; charset=utf-8", **self.limit_headers()}
         )
         response.enable_chunked_encoding()
-        connection = Connection(request.remote or "")
+        connection = StreamConnection(request.remote or "")
         self.connections.append(connection)
         try:
             await response.prepare(request)
@@ -129,7 +129,7 @@ class Stream:
         return response
 
     async def _serve(
-        self, connection: Connection, wire: Wire, projection: Projection, backfill: int
+        self, connection: StreamConnection, wire: Wire, projection: Projection, backfill: int
     ) -> None:
         self._pace.catch_up()
         self._pace.begin()

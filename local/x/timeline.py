@@ -8,7 +8,7 @@ from random import Random
 
 import orjson
 
-from local.x.posts import POOL, Rule, Template, Templates
+from local.x.posts import POOL, ActiveRule, Template, Templates
 from local.x.projection import NAMINGS, POST_NAMES, Projection
 from local.x.snowflake import Snowflakes, made_at, stamp
 from local.x.vocabulary import accounts
@@ -43,7 +43,7 @@ def _counts(seed: int) -> dict[str, list[bytes]]:
     }
 
 
-class Post:
+class SyntheticPost:
     """One post: id, template, index of its ending and counts, ids of all its versions."""
 
     __slots__ = ("charged", "counts", "history", "id", "tail", "template")
@@ -63,7 +63,7 @@ class Timeline:
     """Makes posts for the active rules, the same texts in the same order for the same seed."""
 
     def __init__(self, seed: int, kept: int) -> None:
-        self.posts: list[Post] = []
+        self.posts: list[SyntheticPost] = []
         self.made = 0
         self._kept = kept
         self._seed = seed
@@ -71,15 +71,15 @@ class Timeline:
         self._ids = Snowflakes(seed)
         self._rng = Random(f"timeline:{seed}")
         self._counts = _counts(seed)
-        self._editable: deque[Post] = deque(maxlen=48)
+        self._editable: deque[SyntheticPost] = deque(maxlen=48)
         self._templates = Templates((), self._people, seed)
 
-    def use(self, rules: list[Rule]) -> None:
+    def use(self, rules: list[ActiveRule]) -> None:
         """Match the posts made from now on against these rules."""
         self._templates = Templates(rules, self._people, self._seed)
         self._editable.clear()
 
-    def make(self, at: float | None = None) -> Post | None:
+    def make(self, at: float | None = None) -> SyntheticPost | None:
         """Make one post at that time (unix seconds, default now); None if no rule can match."""
         rng = self._rng
         now = int((time.time() if at is None else at) * 1000)
@@ -92,7 +92,7 @@ class Timeline:
                 if template is None:
                     return None
             number = self._ids.next(now)
-            post = Post(
+            post = SyntheticPost(
                 number,
                 template,
                 rng.getrandbits(16) % len(template.tails),
@@ -107,13 +107,13 @@ class Timeline:
             del self.posts[: len(self.posts) - self._kept]
         return post
 
-    def _edit(self, now: int, rng: Random) -> Post:
+    def _edit(self, now: int, rng: Random) -> SyntheticPost:
         old = self._editable.popleft()
         number = self._ids.next(now)
         template = self._templates.edited(old.template)
-        return Post(number, template, old.tail, rng.getrandbits(5), (*old.history, number))
+        return SyntheticPost(number, template, old.tail, rng.getrandbits(5), (*old.history, number))
 
-    def line(self, post: Post, projection: Projection) -> bytes:
+    def line(self, post: SyntheticPost, projection: Projection) -> bytes:
         """Return the post as the stream sends it, without the CRLF."""
         own = b"%d" % post.id
         history = post.history
@@ -132,7 +132,7 @@ class Timeline:
             b"M": self._counts[projection.naming][post.counts],
         }
 
-    def between(self, first: int, end: int) -> list[Post]:
+    def between(self, first: int, end: int) -> list[SyntheticPost]:
         """Return the kept posts with first <= id < end, oldest first."""
         posts, key = self.posts, attrgetter("id")
         return posts[bisect_left(posts, first, key=key) : bisect_left(posts, end, key=key)]

@@ -10,7 +10,7 @@ import time
 from collections import deque
 
 from local.x.ledger import Ledger
-from local.x.timeline import Post
+from local.x.timeline import SyntheticPost
 
 HIGH_WATER = 128 * 1024
 """Bytes waiting in this process above which no more posts are made for a slow reader."""
@@ -76,7 +76,7 @@ class Wire:
         self._ledger.bytes += len(framed)
         self.last_write = time.monotonic()
 
-    def deliver(self, posts: list[Post], lines: list[bytes]) -> bool:
+    def deliver(self, posts: list[SyntheticPost], lines: list[bytes]) -> bool:
         """Write posts in one chunk and record them; False if the connection is gone."""
         if not self.alive:
             return False

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from local.chaos import __main__ as chaos
-from local.chaos.gaps import Gap, Missing
+from local.chaos.gaps import Missing, RecordedGap
 from local.chaos.letters import Letters
 from local.chaos.outcome import Outcome, worst_window
 from local.chaos.schedule import FIRST, KILL, LAST, Fault, full_plan, quick_plan
@@ -23,9 +23,11 @@ def at(seconds: float) -> int:
     return first_at((NOON + timedelta(seconds=seconds)).timestamp() * 1000)
 
 
-def gap(start: float, end: float) -> Gap:
+def gap(start: float, end: float) -> RecordedGap:
     """A gap in seconds after NOON."""
-    return Gap(NOON + timedelta(seconds=start), NOON + timedelta(seconds=end), "disconnected")
+    return RecordedGap(
+        NOON + timedelta(seconds=start), NOON + timedelta(seconds=end), "disconnected"
+    )
 
 
 def letter(data: bytes, **attributes: str) -> DeadLetter:

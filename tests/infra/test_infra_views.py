@@ -8,7 +8,7 @@ import pytest
 from infra import warehouse
 from local.bigquery import BigQueryServer
 from local.engine.program import Program, ProgramError, evaluate
-from local.engine.tables import Warehouse
+from local.engine.tables import LocalTables
 from tests.infra.environments import BASE
 
 
@@ -21,7 +21,7 @@ def server() -> Iterator[BigQueryServer]:
 
 def test_every_view_runs_on_the_declared_tables(dev: Program, server: BigQueryServer) -> None:
     """Dataset, tables and views can be made in their order, and every view answers a query."""
-    made = Warehouse(server.client())
+    made = LocalTables(server.client())
     made.create_dataset(dev.one("bigquery/dataset:Dataset").inputs)
     views = []
     for table in dev.of_type("bigquery/table:Table"):

@@ -10,12 +10,12 @@ import pytest
 from google.cloud import bigquery
 
 from local import bigquery as bigquery_stand_in
-from local.engine.apply import APPLIERS, CLOUD_ONLY, Ground, apply
+from local.engine.apply import APPLIERS, CLOUD_ONLY, Targets, apply
 from local.engine.program import Options, Resource
-from local.engine.tables import Warehouse
+from local.engine.tables import LocalTables
 from local.engine.topics import Messaging
 from local.machine.errors import StackError
-from local.machine.pod import Cluster
+from local.machine.pod import PodContext
 from local.pubsub import PubSubServer
 
 PROJECT = "local-demo"
@@ -59,13 +59,13 @@ class Started:
 
     def __init__(self) -> None:
         self.functions: list[tuple[Mapping[str, Any], Path]] = []
-        self.pods: list[tuple[Mapping[str, Any], Cluster]] = []
+        self.pods: list[tuple[Mapping[str, Any], PodContext]] = []
 
     def function(self, inputs: Mapping[str, Any], archive: Path) -> None:
         """Take a function."""
         self.functions.append((inputs, archive))
 
-    def pod(self, inputs: Mapping[str, Any], cluster: Cluster) -> None:
+    def pod(self, inputs: Mapping[str, Any], cluster: PodContext) -> None:
         """Take a pod."""
         self.pods.append((inputs, cluster))
 
@@ -87,11 +87,11 @@ def started() -> Started:
 
 
 @pytest.fixture
-def ground(clients: tuple[Messaging, bigquery.Client], started: Started) -> Ground:
+def ground(clients: tuple[Messaging, bigquery.Client], started: Started) -> Targets:
     """A ground on the stand-ins."""
     messaging, client = clients
-    return Ground(
-        messaging, Warehouse(client), started.function, started.pod, "http://127.0.0.1:1234"
+    return Targets(
+        messaging, LocalTables(client), started.function, started.pod, "http://127.0.0.1:1234"
     )
 
 
@@ -109,7 +109,7 @@ def function(**service: Any) -> list[Resource]:
     ]
 
 
-def test_topic_and_subscription_stand_as_declared(ground: Ground) -> None:
+def test_topic_and_subscription_stand_as_declared(ground: Targets) -> None:
     """Retention, retry, dead-letter policy and labels are as declared; only the push moves."""
     resources = [
         # A subscription first: the table's order, not the list's, decides.
@@ -153,7 +153,7 @@ def test_topic_and_subscription_stand_as_declared(ground: Ground) -> None:
     assert topic.message_retention_duration.total_seconds() == 604800
 
 
-def test_applying_again_changes_what_changed(ground: Ground) -> None:
+def test_applying_again_changes_what_changed(ground: Targets) -> None:
     """What a data directory kept becomes what is declared now."""
     topic = resource(TOPIC, "t", name="again")
     for seconds in (20, 30):
@@ -167,7 +167,7 @@ def test_applying_again_changes_what_changed(ground: Ground) -> None:
         assert kept.ack_deadline_seconds == seconds
 
 
-def test_a_push_to_somewhere_else_is_refused(ground: Ground) -> None:
+def test_a_push_to_somewhere_else_is_refused(ground: Targets) -> None:
     """A push endpoint that is not the function's would go nowhere, and is named."""
     declared = resource(
         SUBSCRIPTION,
@@ -182,13 +182,13 @@ def test_a_push_to_somewhere_else_is_refused(ground: Ground) -> None:
         apply([*function(), declared], ground)
 
 
-def test_an_input_that_pubsub_does_not_know_is_named(ground: Ground) -> None:
+def test_an_input_that_pubsub_does_not_know_is_named(ground: Targets) -> None:
     """A field that no topic has is an error with its name, not a silent difference."""
     with pytest.raises(StackError, match="retentionOfDreams"):
         apply([resource(TOPIC, "t", name="odd", retentionOfDreams="1s")], ground)
 
 
-def test_table_and_view_come_from_their_declaration(ground: Ground) -> None:
+def test_table_and_view_come_from_their_declaration(ground: Targets) -> None:
     """Columns, partitions, clustering and the view's SQL are the declared ones."""
     resources = [
         resource("gcp:bigquery/dataset:Dataset", "d", datasetId="made", location="EU"),
@@ -242,7 +242,7 @@ def test_table_and_view_come_from_their_declaration(ground: Ground) -> None:
         ('[{"name": "id", "type": "INTEGRE", "mode": "REQUIRED"}]', "BigQuery refuses it"),
     ],
 )
-def test_a_wrong_schema_names_the_table(ground: Ground, schema: str, words: str) -> None:
+def test_a_wrong_schema_names_the_table(ground: Targets, schema: str, words: str) -> None:
     """A schema that BigQuery would refuse is refused here, with the table's name."""
     dataset = resource("gcp:bigquery/dataset:Dataset", "d", datasetId="wrong")
     table = resource(TABLE, "t", datasetId="wrong", tableId="t", schema=schema)
@@ -250,7 +250,7 @@ def test_a_wrong_schema_names_the_table(ground: Ground, schema: str, words: str)
         apply([dataset, table], ground)
 
 
-def test_function_and_pod_get_what_they_refer_to(ground: Ground, started: Started) -> None:
+def test_function_and_pod_get_what_they_refer_to(ground: Targets, started: Started) -> None:
     """The function gets its archive, the pod what ConfigMap, secret and image hold."""
     metadata = {"metadata": {"name": "rules-abc"}}
     apply(
@@ -276,13 +276,13 @@ def test_function_and_pod_get_what_they_refer_to(ground: Ground, started: Starte
     assert "AAAA" not in repr(cluster)
 
 
-def test_a_function_without_its_archive_is_named(ground: Ground) -> None:
+def test_a_function_without_its_archive_is_named(ground: Targets) -> None:
     """A function whose source object nobody declares can't be deployed anywhere."""
     with pytest.raises(StackError, match=r"function sink: no BucketObject 's\.zip' is declared"):
         apply(function()[1:], ground)
 
 
-def test_nothing_is_skipped_silently(ground: Ground) -> None:
+def test_nothing_is_skipped_silently(ground: Targets) -> None:
     """What is not applied is listed with the reason; a type nobody thought of is listed too."""
     resources = [
         resource("gcp:container/cluster:Cluster", "c"),

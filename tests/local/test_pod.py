@@ -11,7 +11,7 @@ import pytest
 
 from local.machine.errors import StackError
 from local.machine.function import Launch
-from local.machine.pod import Cluster, pod_launch
+from local.machine.pod import PodContext, pod_launch
 
 SECRET = "projects/p/secrets/token"
 CONTAINER: dict[str, Any] = {
@@ -45,12 +45,12 @@ VOLUMES: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Cluster:
+def cluster(tmp_path: Path) -> PodContext:
     """What the pod refers to."""
     context = tmp_path / "context"
     context.mkdir()
     (context / "requirements.txt").write_text("orjson\n")
-    return Cluster(
+    return PodContext(
         config_maps={"r-1": {"rules.json": '[{"value": "고양이"}]'}},
         secrets={SECRET: "AAAA"},
         secret_providers={
@@ -65,7 +65,7 @@ def cluster(tmp_path: Path) -> Cluster:
 
 
 def launch(
-    tmp_path: Path, cluster: Cluster, container: dict[str, Any] | None = None, **pod: Any
+    tmp_path: Path, cluster: PodContext, container: dict[str, Any] | None = None, **pod: Any
 ) -> Launch:
     """Prepare the pod with parts of it replaced."""
     spec = {"containers": [{**CONTAINER, **(container or {})}], "volumes": VOLUMES, **pod}
@@ -77,7 +77,7 @@ def launch(
     return pod_launch(deployment, cluster, tmp_path / "pod", tmp_path / "state", 9999, overrides)
 
 
-def test_the_environment_is_the_declared_one(tmp_path: Path, cluster: Cluster) -> None:
+def test_the_environment_is_the_declared_one(tmp_path: Path, cluster: PodContext) -> None:
     """Every declared variable is there, paths below mounts are local, only endpoints differ."""
     prepared = launch(tmp_path, cluster)
     declared = {each["name"] for each in CONTAINER["env"]}
@@ -94,7 +94,7 @@ def test_the_environment_is_the_declared_one(tmp_path: Path, cluster: Cluster) -
     assert prepared.cwd == cluster.context
 
 
-def test_volumes_hold_what_is_declared(tmp_path: Path, cluster: Cluster) -> None:
+def test_volumes_hold_what_is_declared(tmp_path: Path, cluster: PodContext) -> None:
     """The ConfigMap's file has its text, the secret's file its payload and one reader."""
     prepared = launch(tmp_path, cluster)
     assert Path(prepared.env["RULES_FILE"]).read_text() == '[{"value": "고양이"}]'
@@ -129,14 +129,14 @@ def test_volumes_hold_what_is_declared(tmp_path: Path, cluster: Cluster) -> None
     ],
 )
 def test_what_has_no_counterpart_is_named(
-    tmp_path: Path, cluster: Cluster, container: dict[str, Any], pod: dict[str, Any], words: str
+    tmp_path: Path, cluster: PodContext, container: dict[str, Any], pod: dict[str, Any], words: str
 ) -> None:
     """A reference that leads nowhere, here or in the cloud, is one line with its name."""
     with pytest.raises(StackError, match=words):
         launch(tmp_path, cluster, container, **pod)
 
 
-def test_a_secret_without_a_version_is_named(tmp_path: Path, cluster: Cluster) -> None:
+def test_a_secret_without_a_version_is_named(tmp_path: Path, cluster: PodContext) -> None:
     """Kubernetes would not start such a pod; here it is said why."""
     cluster.secrets.clear()
     with pytest.raises(StackError, match=f"{SECRET} has no declared version"):

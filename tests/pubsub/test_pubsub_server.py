@@ -21,7 +21,7 @@ from google.pubsub_v1 import types
 from google.pubsub_v1.services.publisher import PublisherClient
 
 from local.pubsub import PortBusyError, PubSubServer
-from local.pubsub.message import Message
+from local.pubsub.message import StoredMessage
 from local.pubsub.settings import check_subscription
 from local.pubsub.subscription import Subscription
 from tests.pubsub.conftest import Clients, Endpoint, wait_until
@@ -244,7 +244,7 @@ def test_retention_drops_old_messages() -> None:
         delivers_again=lambda: False,
     )
     for identity, published in ((1, 1000.0), (2, 1500.0)):
-        subscription.add(Message(identity, raw.topic, b"", "", published))
+        subscription.add(StoredMessage(identity, raw.topic, b"", "", published))
     subscription.tick(now=time.monotonic(), epoch=1600.0)
     assert subscription.backlog == 2
     subscription.tick(now=time.monotonic(), epoch=1601.0)

@@ -8,23 +8,23 @@ from typing import Any
 
 import pytest
 
-from local.x.posts import Rule
+from local.x.posts import ActiveRule
 from local.x.projection import FieldError, Projection
 from local.x.query import parse
 from local.x.snowflake import EPOCH, Snowflakes, made_at, stamp
-from local.x.timeline import Post, Timeline
+from local.x.timeline import SyntheticPost, Timeline
 from tests.x.clients import ALL_FIELDS
 
 FULL = Projection.of(ALL_FIELDS, "tweets")
 PLAIN = Projection.of({"tweet.fields": ALL_FIELDS["tweet.fields"]}, "tweets")
 
 
-def rule(number: int, value: str) -> Rule:
+def rule(number: int, value: str) -> ActiveRule:
     """Return a rule with a tag made from its number."""
-    return Rule(str(number), value, f"tag{number}", parse(value))
+    return ActiveRule(str(number), value, f"tag{number}", parse(value))
 
 
-def posts(count: int, *values: str, seed: int = 3) -> tuple[Timeline, list[Post]]:
+def posts(count: int, *values: str, seed: int = 3) -> tuple[Timeline, list[SyntheticPost]]:
     """Make that many posts for the rules."""
     timeline = Timeline(seed, 100_000)
     timeline.use([rule(number, value) for number, value in enumerate(values)])
