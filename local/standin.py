@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import MutableMapping
+import threading
+from collections.abc import Coroutine, MutableMapping
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 LOOPBACK = ("127.0.0.1", "localhost")
 
 
@@ -18,3 +22,22 @@ def bypass_proxies(environ: MutableMapping[str, str] = os.environ) -> None:
     known = [host.strip() for name in names for host in environ.get(name, "").split(",")]
     hosts = dict.fromkeys([host for host in known if host] + [*LOOPBACK])
     environ.update(dict.fromkeys(names, "*" if "*" in hosts else ",".join(hosts)))
+
+
+class LoopThread:
+    """An event loop in a thread of its own: a stand-in beside the test that asks it."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run it on the loop; returns what it returns, raises what it raises."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+
+    def end(self) -> None:
+        """Stop the loop and the thread; what runs on the loop must have ended."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

@@ -14,15 +14,18 @@ from typing import Any
 from google.protobuf import empty_pb2, json_format, struct_pb2
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.rpc import (  # marks of wrapped values on the wire
+    _special_archive_sig,
+    _special_asset_sig,
+    _special_secret_sig,
+    _special_sig_key,
+)
 
 from local.engine.answers import NoAnswer, auto_name, computed_outputs, invoke
 
 _PROGRAM = Path(__file__).resolve().parents[2] / "infra"
 
-# Marks of wrapped values on the wire (pulumi/runtime/rpc.py).
-_SIG = "4dabf18193072939515e22adb298388d"
-_SECRET_SIG = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105
-_ASSET_SIGS = ("c44067f5952c0a294b673a41bacd8c17", "0def7320c3a5731c473e5ecbe6d01bc7")
+_ASSET_SIGS = (_special_asset_sig, _special_archive_sig)
 
 
 class Unknown:
@@ -256,8 +259,8 @@ def _plain(value: Any, key: str, secrets: set[str]) -> Any:
         return [_plain(item, key, secrets) for item in value]
     if not isinstance(value, dict):
         return value
-    signature = value.get(_SIG)
-    if signature == _SECRET_SIG:
+    signature = value.get(_special_sig_key)
+    if signature == _special_secret_sig:
         secrets.add(key)
         return _plain(value["value"], key, secrets)
     if signature in _ASSET_SIGS:

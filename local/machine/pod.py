@@ -90,13 +90,8 @@ def pod_launch(
 
 def _environment(name: str, container: Mapping[str, Any], cluster: PodContext) -> dict[str, str]:
     env: dict[str, str] = {}
-    for source in container.get("envFrom") or []:
-        reference = source.get("configMapRef")
-        if reference is None:
-            raise StackError(
-                f"Deployment {name}: envFrom {sorted(source)} has no local counterpart."
-            )
-        env |= _config_map(name, cluster, reference["name"])
+    if container.get("envFrom"):
+        raise StackError(f"Deployment {name}: envFrom has no local counterpart.")
     for variable in container.get("env") or []:
         key, source = variable["name"], variable.get("valueFrom") or {}
         path = (source.get("fieldRef") or {}).get("fieldPath")

@@ -1,16 +1,12 @@
 """PubSubServer: the server in a thread of its own."""
 
-import asyncio
-import threading
-from collections.abc import Coroutine
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from local.pubsub.faults import PubSubFaults
 from local.pubsub.running import PUSH_LIMIT, Running
-
-T = TypeVar("T")
+from local.standin import LoopThread
 
 
 class PubSubServer:
@@ -38,8 +34,7 @@ class PubSubServer:
         self._data_dir = None if data_dir is None else Path(data_dir)
         self._push_limit = push_limit
         self.faults = PubSubFaults()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: LoopThread | None = None
         self._running: Running | None = None
 
     @property
@@ -54,33 +49,33 @@ class PubSubServer:
 
     def stats(self) -> dict[str, Any]:
         """Broker.stats(), from any thread; only while the server runs."""
-        running = self._running
-        if running is None:
+        running, thread = self._running, self._thread
+        if running is None or thread is None:
             raise RuntimeError("stats() of a Pub/Sub server that is not started")
 
         async def read() -> dict[str, Any]:
             return running.broker.stats()
 
-        return self._call(read())
+        return thread.call(read())
 
     def start(self) -> Self:
         """Start the thread and wait until the port accepts connections."""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="pubsub", daemon=True)
-        self._thread.start()
+        self._thread = LoopThread("pubsub")
         try:
-            self._port, self._control_port = self._call(self._start())
+            self._port, self._control_port = self._thread.call(self._start())
         except BaseException:
-            self._end()
+            self.stop()
             raise
         return self
 
     def stop(self) -> None:
         """Stop within two seconds; without data_dir everything is forgotten."""
-        if self._running is not None:
-            self._call(self._running.stop())
-            self._running = None
-        self._end()
+        thread, self._thread = self._thread, None
+        running, self._running = self._running, None
+        if thread is not None:
+            if running is not None:
+                thread.call(running.stop())
+            thread.end()
 
     def __enter__(self) -> Self:
         """Start."""
@@ -100,15 +95,3 @@ class PubSubServer:
         ports = await running.start(self._host, self._port, self._control_port)
         self._running = running
         return ports
-
-    def _call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        assert self._loop is not None  # noqa: S101 - only called between start and stop
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-
-    def _end(self) -> None:
-        if self._loop is None or self._thread is None:
-            return
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        self._loop = self._thread = None

@@ -1,7 +1,5 @@
 """The server of the X stand-in: routes, bearer tokens, http faults, and its thread."""
 
-import asyncio
-import threading
 import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -9,6 +7,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from local.standin import LoopThread
 from local.x.account import AccountEndpoints
 from local.x.compliance import ComplianceEndpoints
 from local.x.control import Control
@@ -131,10 +130,8 @@ class XServer:
         self.app = Application(self.settings)
         self._host = host
         self._port = port
-        self._started = threading.Event()
-        self._failure: OSError | None = None
-        self._runner: web.AppRunner | None = None
-        self._thread = threading.Thread(target=self._run, name="x-stand-in", daemon=True)
+        self._runner = web.AppRunner(self.app.web, access_log=None, shutdown_timeout=0.2)
+        self._thread: LoopThread | None = None
 
     @property
     def url(self) -> str:
@@ -155,39 +152,25 @@ class XServer:
 
     def start(self) -> None:
         """Start serving; returns once connections are accepted."""
-        self._thread.start()
-        self._started.wait()
-        if self._failure:
-            raise self._failure
+        self._thread = LoopThread("x-stand-in")
+        try:
+            self._thread.call(self._open())
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """End every connection and the thread, within about a second."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-
-    def _run(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        asyncio.set_event_loop(self._loop)
-        try:
-            self._loop.run_until_complete(self._open())
-        except OSError as error:
-            self._failure = error
-        self._started.set()
-        if self._failure is None:
-            self._loop.run_forever()
-        self._loop.run_until_complete(self._shut())
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.call(self._shut())
+            thread.end()
 
     async def _open(self) -> None:
-        self._runner = web.AppRunner(self.app.web, access_log=None, shutdown_timeout=0.2)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
-        await site.start()
+        await web.TCPSite(self._runner, self._host, self._port).start()
         self._port = self._runner.addresses[0][1]
 
     async def _shut(self) -> None:
         self.app.stream.close()
-        if self._runner:
-            await self._runner.cleanup()
+        await self._runner.cleanup()

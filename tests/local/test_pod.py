@@ -119,7 +119,7 @@ def test_volumes_hold_what_is_declared(tmp_path: Path, cluster: PodContext) -> N
             {},
             r"A wants key 'k' of ConfigMap r-1, which has rules\.json",
         ),
-        ({"envFrom": [{"configMapRef": {"name": "r-2"}}]}, {}, "ConfigMap 'r-2', not declared"),
+        ({"envFrom": [{"configMapRef": {"name": "r-2"}}]}, {}, "envFrom has no local counterpart"),
         ({}, {"containers": [CONTAINER, CONTAINER]}, "one container, not 2"),
         (
             {"volumeMounts": [{"name": "h", "mountPath": "/h"}]},
