@@ -46,6 +46,9 @@ demo: $(VENV)/.demo ## run the whole pipeline on this machine (ARGS="--count 200
 chaos: $(VENV)/.demo ## break the pipeline on a seeded schedule and count what is lost (about 7 minutes)
 	@$(BIN)/python -m local.chaos $(ARGS)
 
+cloud-check: $(VENV)/.infra ## try the program in a real project (STACK=..., a stack of its own; it asks before it makes anything)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m infra.cloud_check "$(STACK)"
+
 bench: $(VENV)/.test ## measure beside what people would use instead; table and bench/results/latest.json
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -73,4 +76,4 @@ types: $(VENV)/.test
 lock: .uv/.installed ## resolve the .in files again into whole, hashed locks (ARGS=--upgrade for newer versions)
 	.uv/bin/python requirements/lock.py $(ARGS)
 
-.PHONY: help install infra demo chaos bench test coverage fix pytest lint types lock
+.PHONY: help install infra demo chaos cloud-check bench test coverage fix pytest lint types lock

@@ -1,12 +1,14 @@
-"""A zip of listed source files that is the same bytes for the same content, on any machine.
+"""Source files as they are built: the same for the same content, on any machine.
 
-Pulumi and Cloud Functions redeploy when the archive changes, so nothing but content may change
-it: no times, no file modes, no order of a directory, no caches that happen to lie around.
+Pulumi rebuilds and redeploys when an archive or a build context changes, so nothing but content
+may change it: no times, no file modes (a laptop's umask is not CI's), no order of a directory, no
+caches that happen to lie around.
 """
 
 import hashlib
 import io
 import os
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable
@@ -34,18 +36,9 @@ def build_archive(name: str, source: Path, patterns: Iterable[str]) -> SourceArc
     Raises:
         pulumi.RunError: a pattern matches nothing, so a file that the service needs is missing.
     """
-    files: set[Path] = set()
-    for pattern in patterns:
-        found = {path for path in source.glob(pattern) if path.is_file()}
-        if not found:
-            raise pulumi.RunError(
-                f"{source}: nothing matches {pattern!r}, which the archive {name!r} lists; "
-                f"restore the file or mend the list"
-            )
-        files |= found
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(files):
+        for path in _matching(name, source, patterns):
             entry = zipfile.ZipInfo(path.relative_to(source).as_posix(), _EPOCH)
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
@@ -59,3 +52,54 @@ def build_archive(name: str, source: Path, patterns: Iterable[str]) -> SourceArc
             part.write(buffer.getvalue())
         os.replace(part.name, target)  # noqa: PTH105
     return SourceArchive(target, digest)
+
+
+def stage_context(name: str, source: Path) -> Path:
+    """Copy what an image is built from into `build/<name>-<digest>/`, with set modes.
+
+    `source` has a Dockerfile and a .dockerignore that shuts everything out but its `!` lines.
+
+    Returns:
+        The copy's path.
+
+    Raises:
+        pulumi.RunError: a line of .dockerignore matches nothing.
+    """
+    lines = (source / ".dockerignore").read_text("utf-8").splitlines()
+    let_in = [line.removeprefix("!") for line in lines if line.startswith("!")]
+    patterns = [f"{each}/**/*" if (source / each).is_dir() else each for each in let_in]
+    files = {
+        path.relative_to(source): path.read_bytes()
+        for path in _matching(name, source, ["Dockerfile", ".dockerignore", *patterns])
+        if "__pycache__" not in path.parts
+    }
+    digest = hashlib.sha256()
+    for relative, content in files.items():
+        digest.update(f"{relative.as_posix()} {len(content)}\n".encode() + content)
+    target = BUILD / f"{name}-{digest.hexdigest()[:16]}"
+    if not target.exists():
+        BUILD.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=BUILD))
+        for relative, content in files.items():
+            (part / relative).parent.mkdir(parents=True, exist_ok=True)
+            (part / relative).write_bytes(content)
+        for path in (part, *part.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        try:
+            part.rename(target)
+        except OSError:  # another run was first
+            shutil.rmtree(part)
+    return target
+
+
+def _matching(name: str, source: Path, patterns: Iterable[str]) -> list[Path]:
+    files: set[Path] = set()
+    for pattern in patterns:
+        found = {path for path in source.glob(pattern) if path.is_file()}
+        if not found:
+            raise pulumi.RunError(
+                f"{source}: nothing matches {pattern!r}, which the build of {name!r} lists; "
+                f"restore the file or mend the list"
+            )
+        files |= found
+    return sorted(files)

@@ -162,7 +162,7 @@ def _container(args: ComplianceArgs) -> kubernetes.core.v1.ContainerArgsDict:
             X_API_BASE_URL="https://api.x.com",
             LOG_LEVEL="INFO",
         ),
-        "resources": pod.resources("250m", "512Mi"),
+        "resources": pod.resources("100m", "512Mi"),
         "security_context": pod.UNPRIVILEGED,
         "volume_mounts": [pod.SCRATCH_MOUNT, pod.TOKEN_MOUNT],
     }

@@ -10,15 +10,12 @@ the project. Tables and views belong to the warehouse.
 from dataclasses import dataclass
 
 import pulumi
-import pulumi_docker_build as docker_build
 from pulumi_gcp import bigquery, cloudrunv2, projects, serviceaccount
 
 from infra.apis import Apis
-from infra.image import Image
+from infra.image import Image, built
 from infra.settings import Settings
 from infra.warehouse import Warehouse
-
-_CONTEXT = "../services/dashboard"  # relative, for the reason that infra/image.py gives
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,10 @@ class DashboardArgs:
 
 
 class Dashboard(pulumi.ComponentResource):
-    """Cloud Run service `tweets-<stack>-dashboard`, its image, its account and grants."""
+    """Cloud Run service `tweets-<stack>-dashboard`, its image, its account and grants.
+
+    A ready image (`dashboardImage`) must lie where Cloud Run's own account of the project may read.
+    """
 
     service: cloudrunv2.Service
     open_command: pulumi.Output[str]
@@ -50,16 +50,11 @@ class Dashboard(pulumi.ComponentResource):
             opts=args.apis.after_apis(self),
         )
         grants = _grants(self, name, args, account)
-        image = docker_build.Image(
+        ref: pulumi.Input[str] = settings.dashboard_image or built(
             name,
-            tags=[f"gcr.io/{settings.project}/{settings.prefix}-dashboard:latest"],
-            context={"location": _CONTEXT},
-            dockerfile={"location": f"{_CONTEXT}/Dockerfile"},
-            platforms=[docker_build.Platform.LINUX_AMD64],
-            push=True,
-            # A preview needs neither Docker nor a login.
-            build_on_preview=False,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[args.image]),
+            "dashboard",
+            f"gcr.io/{settings.project}/{settings.prefix}-dashboard",
+            args.apis.after_apis(self, depends_on=[args.image]),
         )
         self.service = cloudrunv2.Service(
             name,
@@ -78,7 +73,7 @@ class Dashboard(pulumi.ComponentResource):
                 "scaling": {"min_instance_count": 0, "max_instance_count": 1},
                 "containers": [
                     {
-                        "image": image.ref,
+                        "image": ref,
                         "envs": [
                             {
                                 "name": "DATASET",

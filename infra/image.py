@@ -4,19 +4,21 @@ gcr.io/PROJECT is an Artifact Registry repository named `gcr.io` (Container Regi
 March 2025). A project has one, so one stack owns it (`ownsRegistry`) and the others push to it.
 """
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import pulumi
 import pulumi_docker_build as docker_build
 from pulumi_gcp import artifactregistry
 
 from infra.apis import Apis
+from infra.archive import stage_context
 from infra.cluster import Cluster
 from infra.settings import Settings
 
-# Seen from infra/, where Pulumi runs the program: an absolute path would differ from machine to
-# machine, and each difference would build the image and restart the reader.
-_CONTEXT = "../services/producer"
+_PROGRAM = Path(__file__).resolve().parent
+_SERVICES = _PROGRAM.parent / "services"
 _REPOSITORY, _LOCATION = "gcr.io", "us"  # Google's fixed names behind the host gcr.io
 
 
@@ -77,15 +79,30 @@ class Image(pulumi.ComponentResource):
         if settings.image:
             self.ref = pulumi.Output.from_input(settings.image)
         else:
-            self.ref = docker_build.Image(
+            self.ref = built(
                 name,
-                tags=[f"gcr.io/{settings.project}/{settings.prefix}:latest"],
-                context={"location": _CONTEXT},
-                dockerfile={"location": f"{_CONTEXT}/Dockerfile"},
-                platforms=[docker_build.Platform.LINUX_AMD64],
-                push=True,
-                # A preview needs neither Docker nor a login.
-                build_on_preview=False,
-                opts=pulumi.ResourceOptions(parent=self, depends_on=repository),
-            ).ref
+                "producer",
+                f"gcr.io/{settings.project}/{settings.prefix}",
+                args.apis.after_apis(self, depends_on=repository),
+            )
         self.register_outputs({"ref": self.ref})
+
+
+def built(
+    name: str, service: str, repository: str, opts: pulumi.ResourceOptions
+) -> pulumi.Output[str]:
+    """The image of services/<service>, built by Docker and pushed: its reference with digest."""
+    # Seen from infra/, where Pulumi runs the program: an absolute path would differ from machine
+    # to machine, and each difference would build the image and restart the reader.
+    context = os.path.relpath(stage_context(service, _SERVICES / service), _PROGRAM)
+    return docker_build.Image(
+        name,
+        tags=[f"{repository}:latest"],
+        context={"location": context},
+        dockerfile={"location": f"{context}/Dockerfile"},
+        platforms=[docker_build.Platform.LINUX_AMD64],
+        push=True,
+        # A preview needs neither Docker nor a login.
+        build_on_preview=False,
+        opts=opts,
+    ).ref

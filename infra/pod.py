@@ -59,7 +59,13 @@ def environment(**values: pulumi.Input[str]) -> list[v1.EnvVarArgsDict]:
 
 
 def resources(cpu: str, memory: str) -> v1.ResourceRequirementsArgsDict:
-    """Requests, and the same limit of memory; Autopilot bills requests."""
+    """Requests, and the same limit of memory; Autopilot bills requests.
+
+    It takes 50m and more of CPU, and 1 to 6.5 GiB of memory for each CPU; other requests it raises
+    by itself, and a refresh then shows a change (docs.cloud.google.com/kubernetes-engine/docs/
+    concepts/autopilot-resource-requests, general purpose, clusters with bursting: those made since
+    version 1.30.2). Without a limit of CPU a pod may use what the node has left: replay does.
+    """
     return {
         "requests": {"cpu": cpu, "memory": memory, "ephemeral-storage": "1Gi"},
         "limits": {"memory": memory, "ephemeral-storage": "1Gi"},

@@ -84,7 +84,10 @@ class Producer(pulumi.ComponentResource):
                 "access_modes": ["ReadWriteOnce"],
                 "resources": {"requests": {"storage": "1Gi"}},
             },
-            opts=inside,
+            # It holds posts that are not published yet, and what the budget has spent.
+            opts=args.apis.after_apis(
+                self, protect=args.settings.protect, provider=args.cluster.provider
+            ),
         )
         self.deployment = kubernetes.apps.v1.Deployment(
             name,
@@ -119,6 +122,8 @@ class Producer(pulumi.ComponentResource):
             # names the pod, instead of waiting for ever.
             opts=pulumi.ResourceOptions(
                 parent=self,
+                # Destroyed it reads no more; what it stands on cannot go before it.
+                protect=args.settings.protect,
                 provider=args.cluster.provider,
                 depends_on=[*grants, args.token, args.topic, args.sink],
                 custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m"),
@@ -183,7 +188,7 @@ def _container(args: ProducerArgs) -> kubernetes.core.v1.ContainerArgsDict:
             "period_seconds": 10,
             "timeout_seconds": 5,
         },
-        "resources": pod.resources("250m", "512Mi"),
+        "resources": pod.resources("100m", "512Mi"),
         "security_context": pod.UNPRIVILEGED,
         "volume_mounts": [
             pod.SCRATCH_MOUNT,

@@ -2,6 +2,7 @@
 
 from string import Template
 
+from infra.policies import SPIKE_DAYS
 from infra.settings import Settings
 
 _TEXTS = {
@@ -58,6 +59,26 @@ For 10 minutes some pushes were refused. Pub/Sub sends them again, with a growin
    could not be published, 403 the push account's grant (`pulumi up` mends it).
 2. A new version at fault: check out the last good commit and `pulumi up`.
 """,
+    "compliance": """\
+Kubernetes gave up a run of the purge: posts that their authors have deleted may still be in
+the table. X asks that they go within 24 hours.
+
+1. What it said: `kubectl -n $here logs -l component=compliance --tail=50`; what became of it:
+   `kubectl -n $here get jobs,pods -l component=compliance`.
+2. Run it again, by hand: `kubectl -n $here create job --from=cronjob/compliance compliance-again`.
+3. Exit code 3 says that rows are in BigQuery's streaming buffer or letters are leased: the
+   next run removes them. 2 is a wrong argument, 1 a service that failed. OOMKilled: report it.
+""",
+    "spike": """\
+The last hour brought $factor times more or fewer posts than this hour of the $days days before.
+
+1. Which rule: `bq query --use_legacy_sql=false 'SELECT * FROM $dataset.posts_by_rule ORDER BY
+   day DESC, posts DESC'`. News, or a rule that is too wide: narrow it under `tweets:rules`, then
+   `pulumi up`. Every post is charged; the budget stops the stream before it is passed.
+2. Fewer: look for gaps, `bq query --use_legacy_sql=false 'SELECT * FROM $dataset.stream_gaps
+   ORDER BY at DESC LIMIT 10'`, and whether a rule was changed or removed on X.
+3. A feast day, or a night: raise it, `pulumi config set tweets:spikeFactor 5`, or 0 for none.
+""",
 }
 _SAME = {"spend-80": "spend", "spend-100": "spend"}
 
@@ -70,4 +91,6 @@ def text(alert: str, settings: Settings) -> str:
         region=settings.region,
         project=settings.project,
         dataset=settings.dataset_id,
+        factor=settings.spike_factor,
+        days=SPIKE_DAYS,
     )

@@ -101,6 +101,7 @@ class Settings(BaseModel):
     sink_max_instances: Annotated[int, Field(ge=1, le=1000)] = 10
     alert_email: Annotated[str, _pattern(r"^$|^[^@\s]+@[^@\s]+\.[^@\s]+$")] = ""
     quiet_minutes: Annotated[int, Field(ge=5, le=1410)] = 30
+    spike_factor: Annotated[int, Field(ge=0, le=100)] = 0
     dashboard: bool = False
     dashboard_image: Annotated[str, _pattern(_IMAGE)] = ""
     compliance_schedule: Annotated[str, _pattern(r"^$|^(\S+ ){4}\S+$")] = ""
@@ -120,6 +121,13 @@ class Settings(BaseModel):
         if not 128 <= mebibytes <= 4096:
             raise ValueError("from 128Mi to 4Gi, which is what Cloud Run gives to one CPU")
         return memory
+
+    @field_validator("spike_factor")
+    @classmethod
+    def _spike_is_a_multiple(cls, factor: int) -> int:
+        if factor == 1:
+            raise ValueError("0 for no such alert, or 2 to 100")
+        return factor
 
     @field_validator("rules")
     @classmethod

@@ -169,7 +169,8 @@ class Sink(pulumi.ComponentResource):
                 "max_delivery_attempts": settings.max_delivery_attempts,
             },
             labels=settings.labels,
-            opts=args.apis.after_apis(self, depends_on=[invoker, signer]),
+            # It holds the messages that are not rows yet, and gets none that came before it.
+            opts=args.apis.after_apis(self, protect=settings.protect, depends_on=[invoker, signer]),
         )
         # Pub/Sub acknowledges a message here after it has dead-lettered it.
         pubsub.SubscriptionIAMMember(

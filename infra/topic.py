@@ -43,7 +43,6 @@ class Topic(pulumi.ComponentResource):
         self, name: str, args: TopicArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("tweets:index:Topic", name, None, opts)
-        child = pulumi.ResourceOptions(parent=self)
         prefix, labels = args.settings.prefix, args.settings.labels
         first = args.apis.after_apis(self)
 
@@ -78,7 +77,8 @@ class Topic(pulumi.ComponentResource):
             ack_deadline_seconds=60,
             message_retention_duration=WEEK,
             expiration_policy={"ttl": ""},
-            opts=child,
+            # A letter that waits here is in no table.
+            opts=pulumi.ResourceOptions(parent=self, protect=args.settings.protect),
         )
 
         self.path = self.topic.id

@@ -20,6 +20,8 @@ CONFIG: dict[str, object] = {
     "xBearerToken": "AAAAAAAA",
     "alertEmail": "team@example.com",
     "quietMinutes": 45,
+    "spikeFactor": 4,
+    "complianceSchedule": "17 3 * * *",
     "dashboard": True,
 }
 METRIC = re.compile(r"\btweets_producer_\w+")
@@ -64,6 +66,7 @@ def test_what_is_watched(program: Program) -> None:
     """One policy for each thing that a person must know of."""
     assert set(policies(program)) == {
         "quiet", "backoff", "backlog", "dead-letters", "sink-errors", "spend-80", "spend-100",
+        "compliance", "spike",
     }  # fmt: skip
 
 
@@ -91,6 +94,49 @@ def test_thresholds_are_the_settings(program: Program) -> None:
     assert "> 2700" in queries(policies(program)["quiet"])[0]
     assert f">= {Waits().network_max:.0f}" in queries(policies(program)["backoff"])[0]
     assert queries(policies(program)["spend-80"])[0].endswith(">= 0.8")
+
+
+def test_spike_compares_with_the_same_hour_of_the_days_before(program: Program) -> None:
+    """Far above and far below the mean of seven days; a day without data is left out of it."""
+    above, below = queries(policies(program)["spike"])
+    posts = 'tweets_producer_posts_total{namespace="tweets-qa"}'
+    assert above.startswith(f"sum(rate({posts}[1h])) > 4 * clamp_min(avg(label_replace(")
+    assert below.endswith(" > 1 / 60) / 4")
+    for query in (above, below):
+        assert re.findall(r"offset (\d)d", query) == ["1", "2", "3", "4", "5", "6", "7"]
+        assert query.count("(") == query.count(")")
+    assert "4 times" in policies(program)["spike"]["displayName"]
+    assert "tweets:spikeFactor" in policies(program)["spike"]["documentation"]["content"]
+
+
+def test_a_failed_purge_is_an_alert(program: Program) -> None:
+    """The Job that Kubernetes gave up is found by its event, in its own namespace and cluster."""
+    policy = policies(program)["compliance"]
+    [condition] = policy["conditions"]
+    entries = condition["conditionMatchedLog"]["filter"]
+    cluster = program.outputs["cluster"]
+    [job] = of_type(program, "kubernetes:batch/v1:CronJob")
+    assert f'cluster_name="{cluster}"' in entries
+    assert f'involvedObject.namespace="{job.outputs["metadata"]["namespace"]}"' in entries
+    assert f'involvedObject.name=~"^{job.outputs["metadata"]["name"]}-"' in entries
+    # What the Job's own specification can end it with.
+    spec = job.inputs["spec"]["jobTemplate"]["spec"]
+    for key, reason in (
+        ("backoffLimit", "BackoffLimitExceeded"),
+        ("activeDeadlineSeconds", "DeadlineExceeded"),
+        ("podFailurePolicy", "PodFailurePolicy"),
+    ):
+        assert key in spec
+        assert f'"{reason}"' in entries
+    # Google refuses a policy on log entries without it.
+    assert policy["alertStrategy"]["notificationRateLimit"] == {"period": "3600s"}
+    assert "component=compliance" in policy["documentation"]["content"]
+
+
+def test_spike_and_purge_are_watched_only_where_they_are_on() -> None:
+    """Neither alert exists without its setting."""
+    plain = {key: CONFIG[key] for key in ("gcp:project", "rules", "xBearerToken")}
+    assert not {"spike", "compliance"} & policies(evaluate("qa", plain)).keys()
 
 
 def test_google_metrics_name_the_declared_resources(program: Program) -> None:

@@ -9,7 +9,7 @@ import pulumi
 import pytest
 
 from infra import archive
-from infra.archive import build_archive
+from infra.archive import build_archive, stage_context
 from infra.build import SOURCE, SOURCE_FILES
 from local.engine.program import Program
 
@@ -74,6 +74,58 @@ def test_archive_lies_outside_the_source(source: Path) -> None:
     built = build_archive("demo", source, LISTED)
     assert sorted(source.rglob("*")) == before
     assert not built.path.is_relative_to(source)
+
+
+@pytest.fixture
+def context(source: Path) -> Path:
+    """What an image is built from, with things around that it must not hold."""
+    (source / "Dockerfile").write_text("FROM scratch\n", "utf-8")
+    (source / ".dockerignore").write_text("# all but\n*\n!pkg\n!main.py\n", "utf-8")
+    (source / "key.json").write_text("secret", "utf-8")
+    (source / "pkg" / "__pycache__").mkdir()
+    (source / "pkg" / "__pycache__" / "a.pyc").write_bytes(b"cache")
+    return source
+
+
+def test_context_is_the_same_under_any_umask(context: Path, tmp_path: Path) -> None:
+    """What a laptop (umask 002) and CI (022) check out is staged alike, under one name."""
+    first = stage_context("demo", context)
+    shutil.rmtree(first)
+    for path in context.rglob("*"):
+        path.chmod(0o775 if path.is_dir() else 0o664)
+    before = os.umask(0o002)
+    try:
+        second = stage_context("demo", context)
+    finally:
+        os.umask(before)
+    assert second == first
+    modes = {path.relative_to(second).as_posix(): path.stat().st_mode for path in second.rglob("*")}
+    assert {name: oct(mode & 0o777) for name, mode in modes.items()} == {
+        "Dockerfile": "0o644",
+        ".dockerignore": "0o644",
+        "main.py": "0o644",
+        "pkg": "0o755",
+        "pkg/a.py": "0o644",
+        "pkg/b.py": "0o644",
+    }
+    assert second.stat().st_mode & 0o777 == 0o755
+
+
+def test_changed_file_makes_another_context(context: Path) -> None:
+    """One byte, or a new file, makes another folder, so the image is built again."""
+    first = stage_context("demo", context)
+    (context / "pkg" / "a.py").write_text("A = 2\n", "utf-8")
+    second = stage_context("demo", context)
+    (context / "pkg" / "c.py").write_text("", "utf-8")
+    assert len({first, second, stage_context("demo", context)}) == 3
+    assert (first / "pkg" / "a.py").read_text("utf-8") == "A = 1\n"
+
+
+def test_missing_part_of_a_context_stops_the_program(context: Path) -> None:
+    """A line of .dockerignore that lets nothing in is an error that names it."""
+    (context / "main.py").unlink()
+    with pytest.raises(pulumi.RunError, match=r"nothing matches 'main\.py'"):
+        stage_context("demo", context)
 
 
 def test_function_gets_every_module_of_the_sink(dev: Program) -> None:

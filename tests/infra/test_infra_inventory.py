@@ -2,7 +2,8 @@
 
 from collections import Counter
 
-from local.engine.program import ROOT, Program
+from local.engine.program import ROOT, Program, evaluate
+from tests.infra.environments import BASE
 
 VIEWS = sorted(path.stem for path in (ROOT / "infra" / "views").glob("*.sql"))
 
@@ -181,6 +182,17 @@ def test_dashboard_is_off_until_asked_for(programs: dict[str, Program]) -> None:
     page = programs["prod"].one("cloudrunv2/service:Service").inputs
     assert page["name"] == "tweets-prod-dashboard"
     assert page["name"] in str(programs["prod"].outputs["dashboardCommand"])
+
+
+def test_ready_images_need_no_docker() -> None:
+    """With both images given, nothing is built, and the page and the reader run these."""
+    ready = {key: f"gcr.io/my-project/{key}@sha256:" + "a" * 64 for key in ("one", "two")}
+    config = {**BASE, "dashboard": True, "image": ready["one"], "dashboardImage": ready["two"]}
+    program = evaluate("dev", config)
+    assert program.of_type("docker-build:index:Image") == []
+    page = program.one("cloudrunv2/service:Service").inputs["template"]["containers"][0]
+    assert page["image"] == ready["two"]
+    assert program.outputs["image"] == ready["one"]
 
 
 def test_outputs_are_what_a_person_needs_next(program: Program) -> None:

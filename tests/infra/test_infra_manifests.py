@@ -78,6 +78,18 @@ def test_pods_have_no_privileges(program: Program) -> None:
             assert container["resources"]["limits"]["memory"]
 
 
+def test_requests_are_what_autopilot_leaves_as_they_are(program: Program) -> None:
+    """50m of CPU or more, and 1 to 6.5 GiB of memory for each CPU: nothing is raised, no drift."""
+    for pod in pods(program):
+        for container in pod["containers"]:
+            requests = container["resources"]["requests"]
+            cpu = int(requests["cpu"].removesuffix("m")) / 1000
+            memory = int(requests["memory"].removesuffix("Mi")) / 1024
+            assert cpu >= 0.05
+            assert 1 <= memory / cpu <= 6.5
+            assert "cpu" not in container["resources"]["limits"]
+
+
 def test_one_reader_at_a_time(program: Program) -> None:
     """X allows one connection: one replica, and the old pod ends before a new one starts."""
     spec = next(m for m in manifests(program) if m["kind"] == "Deployment")["spec"]
@@ -114,7 +126,14 @@ def test_images_are_built_alike_on_every_machine(monkeypatch: pytest.MonkeyPatch
         context = image.inputs["context"]["location"]
         assert not Path(context).is_absolute()
         assert image.inputs["dockerfile"]["location"] == f"{context}/Dockerfile"
-        found.add((INFRA / context).resolve())
+        staged = (INFRA / context).resolve()
+        service = ROOT / "services" / staged.name.rpartition("-")[0]
+        for path in staged.rglob("*"):
+            # A laptop's umask is not CI's, and Docker's hash of a context covers modes.
+            assert path.stat().st_mode & 0o777 == (0o755 if path.is_dir() else 0o644)
+            if path.is_file():
+                assert path.read_bytes() == (service / path.relative_to(staged)).read_bytes()
+        found.add(service)
     assert found == set(IMAGES)
 
 

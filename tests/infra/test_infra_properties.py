@@ -268,13 +268,34 @@ def test_unprotected_environment_can_be_destroyed(programs: dict[str, Program], 
 
 
 def test_protected_environment_keeps_data_and_cluster(programs: dict[str, Program]) -> None:
-    """With protection on, dataset, tables and cluster refuse to go, and nothing else does."""
+    """With protection on, what holds posts, reads them or is slow to come back refuses to go."""
     assert blockers(programs["prod"]) == {
         "warehouse": ["protect", "deleteContentsOnDestroy"],
         "tweets": ["protect", "deletionProtection"],
         "stream_events": ["protect", "deletionProtection"],
         "tweets-prod": ["protect", "deletionProtection"],
+        "sink": ["protect"],
+        "topic-dead-letters-reader": ["protect"],
+        "producer-state": ["protect"],
+        "producer": ["protect"],
     }
+
+
+def test_protection_holds_what_the_reading_stands_on(programs: dict[str, Program]) -> None:
+    """A destroy that skips its preview can take nothing that a protected resource needs."""
+    program = programs["prod"]
+    by_urn = {resource.urn: resource for resource in program.resources}
+    kept, waiting = set(), [r.urn for r in program.resources if r.options.protect]
+    while waiting:
+        urn = waiting.pop()
+        if urn in by_urn and urn not in kept:
+            kept.add(urn)
+            waiting += by_urn[urn].options.depends_on
+    lost = {r.type.rpartition(":")[2] for r in program.resources if r.custom and r.urn not in kept}
+    assert lost.isdisjoint(
+        {"Function", "Topic", "Subscription", "Namespace", "Deployment", "Secret"}
+    )
+    assert lost.isdisjoint({"PersistentVolumeClaim", "Dataset", "Cluster", "SecretProviderClass"})
 
 
 def test_cluster_that_is_gone_does_not_block(program: Program) -> None:

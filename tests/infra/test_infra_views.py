@@ -1,11 +1,13 @@
 """Tables and views on a BigQuery: their SQL runs, in the order in which they are declared."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from infra import warehouse
+from infra import standing, tables, warehouse
 from local.bigquery import BigQueryServer
 from local.engine.program import Program, ProgramError, evaluate
 from local.engine.tables import LocalTables
@@ -32,6 +34,30 @@ def test_every_view_runs_on_the_declared_tables(dev: Program, server: BigQuerySe
     for view in views:
         rows = server.client().query(f"SELECT * FROM `my-project.tweet_data.{view}`").result()
         assert rows.schema, view
+
+
+def test_a_new_column_reaches_the_views_that_select_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BigQuery keeps a view's columns until its SQL changes: another column changes it."""
+    folder = tmp_path / "schema"
+    shutil.copytree(tables.SCHEMAS, folder)
+    monkeypatch.setattr(tables, "SCHEMAS", folder)
+    monkeypatch.setattr(standing, "SCHEMAS", folder)
+
+    def queries() -> dict[str, str]:
+        found = evaluate("dev", BASE).of_type("bigquery/table:Table")
+        return {t.name: t.inputs["view"]["query"] for t in found if "view" in t.inputs}
+
+    before = queries()
+    columns = json.loads((folder / "tweets.json").read_text("utf-8"))
+    added = [*columns, {"name": "new", "type": "STRING"}]
+    (folder / "tweets.json").write_text(json.dumps(added), "utf-8")
+    after = queries()
+    changed = {name for name in before if before[name] != after[name]}
+    assert {"view-tweets_latest", "view-tweets_current"} <= changed
+    assert "view-posts_by_day" not in changed
+    assert all("SELECT *" in before[name] for name in changed)
 
 
 def test_views_are_described_and_qualified(program: Program) -> None:

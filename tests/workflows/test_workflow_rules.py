@@ -181,6 +181,16 @@ def test_destroy_asks_twice(workflows: Workflows) -> None:
     assert "exit 1" in destroy["jobs"]["confirm"]["steps"][0]["run"]
 
 
+def test_destroy_refuses_a_protected_stack_first(workflows: Workflows) -> None:
+    """The step that asks stands before the one that deletes, of the same stack."""
+    steps = workflows["destroy"]["jobs"]["destroy"]["steps"]
+    names = [step["name"] for step in steps]
+    asks = steps[names.index("Refuse a protected stack")]
+    assert names.index("Prepare pulumi") < steps.index(asks) < names.index("Destroy")
+    assert asks["run"] == 'python -m infra.protection "$STACK"'
+    assert asks["env"]["STACK"] == steps[names.index("Destroy")]["with"]["stack-name"]
+
+
 def test_pr_stack_owns_nothing_shared_and_goes_away(workflows: Workflows) -> None:
     """A pull request's stack is unprotected, owns no registry, and is destroyed and removed."""
     up, down = (workflows["pr-stack"]["jobs"][name] for name in ("up", "down"))
