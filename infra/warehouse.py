@@ -97,8 +97,7 @@ class Warehouse(pulumi.ComponentResource):
                 "use_legacy_sql": False,
             },
             labels=self._settings.labels,
-            # A view holds no data. It is updated when its SQL changes, and only then does BigQuery
-            # read its columns anew: so no view says SELECT *, which would hide a new column.
+            # A view holds no data. Changed SQL is an update in place.
             deletion_protection=False,
             # BigQuery refuses a view over a table that does not exist yet.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[tables[need] for need in needs]),
@@ -106,16 +105,14 @@ class Warehouse(pulumi.ComponentResource):
 
 
 def _query(text: str, dataset: str) -> str:
-    """The SQL of a view's file.
+    """The SQL of a view's file, with a digest of the tables' columns as its last line.
 
-    BigQuery keeps a view's columns as they were when its SQL was last set, so a `SELECT *` says
-    which columns it means: another column then changes the SQL, and charts see it.
+    BigQuery reads a view's columns when its SQL is set, and not again: so another column, or a
+    field of a RECORD, has to change the SQL, or charts would not see it.
     """
-    query = Template(text).substitute(dataset=dataset)
-    if not re.search(r"SELECT\s+\*", query):
-        return query
-    known = json.dumps([columns(table) for table in sorted(TABLES)])
-    return f"{query.rstrip()}\n-- columns: {hashlib.sha256(known.encode()).hexdigest()[:16]}\n"
+    known = json.dumps([columns(table) for table in sorted(TABLES)]).encode()
+    query = Template(text).substitute(dataset=dataset).rstrip()
+    return f"{query}\n-- columns: {hashlib.sha256(known).hexdigest()[:16]}\n"
 
 
 def _definitions() -> dict[str, list[str]]:
