@@ -46,9 +46,9 @@ class Measured:
 
 
 def producer(posts: float, measured: Measured) -> float:
-    """Cluster, pod of the Deployment (0.25 vCPU, 0.5 GiB, 1 GiB disk) and publishing."""
+    """Cluster, pod of the Deployment (0.1 vCPU, 0.5 GiB, 1 GiB disk) and publishing."""
     cluster = max(0.0, PRICES["gke_cluster"].usd * HOURS - GKE_FREE)
-    pod = HOURS * (0.25 * PRICES["gke_cpu"].usd + 0.5 * PRICES["gke_memory"].usd)
+    pod = HOURS * (0.1 * PRICES["gke_cpu"].usd + 0.5 * PRICES["gke_memory"].usd)
     return cluster + pod + PRICES["disk"].usd
 
 

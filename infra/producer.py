@@ -125,7 +125,7 @@ class Producer(pulumi.ComponentResource):
                 # Destroyed it reads no more; what it stands on cannot go before it.
                 protect=args.settings.protect,
                 provider=args.cluster.provider,
-                depends_on=[*grants, args.token, args.topic, args.sink],
+                depends_on=[*grants, args.token, args.image, args.topic, args.sink],
                 custom_timeouts=pulumi.CustomTimeouts(create="10m", update="10m"),
             ),
         )

@@ -58,6 +58,8 @@ For 10 minutes some pushes were refused. Pub/Sub sends them again, with a growin
    --project=$project --limit=50`: 503 is BigQuery (it passes), 422 a dead letter that
    could not be published, 403 the push account's grant (`pulumi up` mends it).
 2. A new version at fault: check out the last good commit and `pulumi up`.
+3. A build that failed ends `pulumi up` with Google's words; the next `pulumi up` deletes the
+   failed function and builds it anew. Until then Pub/Sub keeps the messages.
 """,
     "compliance": """\
 Kubernetes gave up a run of the purge: posts that their authors have deleted may still be in

@@ -291,7 +291,10 @@ def test_protection_holds_what_the_reading_stands_on(programs: dict[str, Program
         if urn in by_urn and urn not in kept:
             kept.add(urn)
             waiting += by_urn[urn].options.depends_on
-    lost = {r.type.rpartition(":")[2] for r in program.resources if r.custom and r.urn not in kept}
+    gone = [r for r in program.resources if r.custom and r.urn not in kept]
+    # The nodes' right to pull the image, and the pod's own rights, stay too.
+    assert not [r.name for r in gone if r.name.startswith(("producer", "sink", "token", "image"))]
+    lost = {r.type.rpartition(":")[2] for r in gone}
     assert lost.isdisjoint(
         {"Function", "Topic", "Subscription", "Namespace", "Deployment", "Secret"}
     )
