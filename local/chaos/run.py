@@ -176,7 +176,7 @@ class ChaosRun:
             self._operate("redrive", "send", "--reason", "row_rejected", "--yes")
         if self._gaps:
             newest = max(gap.end for gap in self._gaps)
-            time.sleep(max(0.0, FRESH - (datetime.now(UTC) - newest).total_seconds()))
+            time.sleep(min(FRESH, max(0.0, FRESH - (datetime.now(UTC) - newest).total_seconds())))
             words = self._operate("backfill", "--all", "--max-posts", str(MAX_BACKFILL), "--yes")
             self.outcome.backfill_words = words.splitlines()
         ends, quiet_since = time.monotonic() + PATIENCE, time.monotonic()

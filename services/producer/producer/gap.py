@@ -51,7 +51,7 @@ class Coverage:
         if post_id is None:
             self.until = at
         else:
-            self.until = made_at(at, post_id)
+            self.until = made_at(at, post_id, self.until)
             self.last_id = post_id
 
     def ended(self, reason: str, detail: dict[str, Any] | None = None) -> None:
@@ -86,12 +86,15 @@ class Coverage:
         if backfill_minutes:
             detail["backfill_minutes"] = backfill_minutes
         begin, end = gap["from"], at
-        if begin is not None and at < begin + (
-            passed := int((time.monotonic() - self._opened) * 1e6)
-        ):
-            # The clock was set back: what has passed by the other clock, and X's time, are later.
+        if begin is not None:
+            passed = int((time.monotonic() - self._opened) * 1e6)
             made = created_ms(post_id) * 1_000 if post_id is not None else at
-            end = max(begin + passed, min(made, begin + passed + _LATEST))
+            if at < begin + passed:
+                # The clock was set back: what passed by the other clock, and X's time, are later.
+                end = max(begin + passed, min(made, begin + passed + _LATEST))
+            elif at > made + _LATEST:
+                # The clock is ahead: a gap that ends in the future would be paid for.
+                end = max(begin + passed, made)
         return event(
             "gap",
             self._producer,
@@ -138,6 +141,10 @@ class Coverage:
         return True
 
 
-def made_at(at: int, post_id: int) -> int:
-    """Return the moment that a post covers which was read at `at`, microseconds since 1970."""
-    return min(at, max(created_ms(post_id) * 1_000, at - _LATEST))
+def made_at(at: int, post_id: int, before: int | None = None) -> int:
+    """Return the moment that a post covers which was read at `at`, microseconds since 1970.
+
+    Where a moment is known to be covered `before`, X's time alone counts: a clock that is ahead
+    would have the next gap begin in the future, where nobody looks for what is missing now.
+    """
+    return min(at, max(created_ms(post_id) * 1_000, at - _LATEST if before is None else before))
