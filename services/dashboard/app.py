@@ -24,7 +24,7 @@ import panels
 import snapshot
 from queries import Count
 from snapshot import Snapshot
-from warehouse import Query, Settings, SettingsError, Warehouse, WarehouseError
+from warehouse import PageWarehouse, Query, Settings, SettingsError, WarehouseError
 from window import Window
 
 SPANS = {
@@ -46,17 +46,17 @@ ESTIMATE_SECONDS = 600
 
 
 @st.cache_resource(show_spinner=False)
-def _warehouse(dataset: str, emulator: str | None) -> Warehouse:
-    return Warehouse(Settings(dataset, emulator))
+def _warehouse(dataset: str, emulator: str | None) -> PageWarehouse:
+    return PageWarehouse(Settings(dataset, emulator))
 
 
 @st.cache_data(ttl=CLOUD_REFRESH_SECONDS, max_entries=50, show_spinner=False)
-def _snapshot(_warehouse: Warehouse, window: Window) -> Snapshot:
+def _snapshot(_warehouse: PageWarehouse, window: Window) -> Snapshot:
     return snapshot.take(_warehouse, window)
 
 
 @st.cache_data(ttl=ESTIMATE_SECONDS, max_entries=200, show_spinner=False)
-def _bytes_read(_warehouse: Warehouse, _query: Query[Any], name: str, span: str) -> int | None:
+def _bytes_read(_warehouse: PageWarehouse, _query: Query[Any], name: str, span: str) -> int | None:
     return _warehouse.bytes_read(_query)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from queries import Mark, Post, Spend, Totals
-from warehouse import Query, Warehouse, WarehouseError
+from warehouse import PageWarehouse, Query, WarehouseError
 from window import Window, utc
 
 # cloud.google.com/bigquery/pricing: on-demand analysis, 10 MB minimum a table referenced.
@@ -142,7 +142,7 @@ def _post(post: Post) -> str:
 
 def asked(
     found: Sequence[Query[Any]],
-    warehouse: Warehouse,
+    warehouse: PageWarehouse,
     bytes_read: Callable[[Query[Any]], int | None],
 ) -> None:
     """The queries behind the page, with the bytes that each would bill."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import queries
 from queries import Bucket, Count, Mark, Post, Spend, Totals
-from warehouse import Query, Warehouse
+from warehouse import PageWarehouse, Query
 from window import Window
 
 Row = TypeVar("Row")
@@ -44,7 +44,7 @@ class Snapshot:
     seconds: float
 
 
-def take(warehouse: Warehouse, window: Window) -> Snapshot:
+def take(warehouse: PageWarehouse, window: Window) -> Snapshot:
     """Ask everything at once.
 
     Raises:

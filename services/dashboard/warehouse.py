@@ -86,7 +86,7 @@ class Settings:
         return cls(dataset, environ.get("BIGQUERY_EMULATOR_HOST") or None)
 
 
-class Warehouse:
+class PageWarehouse:
     """The dataset behind the page, through the official client. Safe to share between sessions."""
 
     def __init__(self, settings: Settings) -> None:

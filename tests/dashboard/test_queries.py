@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import queries
 from queries import Bucket, Count, Mark, Spend
 from tests.dashboard.store import Store, event, post
-from warehouse import Warehouse
+from warehouse import PageWarehouse
 from window import Window
 
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -30,14 +30,16 @@ def test_last_window_ends_at_the_next_tick_for_every_viewer() -> None:
     }
 
 
-def test_window_holds_its_start_and_not_its_end(store: Store, warehouse: Warehouse) -> None:
+def test_window_holds_its_start_and_not_its_end(store: Store, warehouse: PageWarehouse) -> None:
     """[since, until): neighbouring windows share no post and lose none."""
     store.posts(*(post(n, MIDNIGHT + timedelta(minutes=n - 1)) for n in (1, 2, 3)))
     asked = Window(MIDNIGHT, MIDNIGHT + timedelta(minutes=2))
     assert [row.id for row in warehouse.rows(queries.latest_posts(asked))] == [2, 1]
 
 
-def test_window_in_another_zone_is_the_same_question(store: Store, warehouse: Warehouse) -> None:
+def test_window_in_another_zone_is_the_same_question(
+    store: Store, warehouse: PageWarehouse
+) -> None:
     """Nine o'clock in Seoul is midnight UTC: the same posts and the same bars."""
     store.posts(post(1, MIDNIGHT - timedelta(seconds=1)), post(2, MIDNIGHT))
     utc = around(MIDNIGHT)
@@ -51,7 +53,7 @@ def test_window_in_another_zone_is_the_same_question(store: Store, warehouse: Wa
 
 
 def test_timeline_counts_each_post_once_and_measures_the_stream(
-    store: Store, warehouse: Warehouse
+    store: Store, warehouse: PageWarehouse
 ) -> None:
     """A doubled row is one post; a backfilled post counts but is no latency."""
     twice = post(1, MIDNIGHT)
@@ -61,7 +63,7 @@ def test_timeline_counts_each_post_once_and_measures_the_stream(
     ]
 
 
-def test_bar_of_a_long_window_crosses_no_day(store: Store, warehouse: Warehouse) -> None:
+def test_bar_of_a_long_window_crosses_no_day(store: Store, warehouse: PageWarehouse) -> None:
     """Bars of six hours start at 0, 6, 12 and 18 o'clock UTC, so days can be told apart."""
     store.posts(post(1, MIDNIGHT - timedelta(seconds=1)), post(2, MIDNIGHT + timedelta(hours=5.9)))
     asked = Window(MIDNIGHT - timedelta(days=15), MIDNIGHT + timedelta(days=15))
@@ -71,7 +73,7 @@ def test_bar_of_a_long_window_crosses_no_day(store: Store, warehouse: Warehouse)
     ]
 
 
-def test_totals_of_known_posts(store: Store, warehouse: Warehouse) -> None:
+def test_totals_of_known_posts(store: Store, warehouse: PageWarehouse) -> None:
     """The headline: posts, authors, the last minute, the newest, quantiles in milliseconds."""
     store.posts(
         post(1, MIDNIGHT - timedelta(minutes=3)),
@@ -91,13 +93,13 @@ def test_totals_of_known_posts(store: Store, warehouse: Warehouse) -> None:
     )
 
 
-def test_totals_of_an_empty_table(store: Store, warehouse: Warehouse) -> None:
+def test_totals_of_an_empty_table(store: Store, warehouse: PageWarehouse) -> None:
     """Nothing there is one row of zeros and unknowns, not an error."""
     [row] = warehouse.rows(queries.totals(around(MIDNIGHT)))
     assert row == queries.Totals(0, 0, 0, None, None, None, None, None)
 
 
-def test_rules_filter_every_post_query(store: Store, warehouse: Warehouse) -> None:
+def test_rules_filter_every_post_query(store: Store, warehouse: PageWarehouse) -> None:
     """A chosen rule keeps its posts, also those that another rule matched as well."""
     store.posts(
         post(1, MIDNIGHT, rule_tags=["cats"]),
@@ -112,7 +114,7 @@ def test_rules_filter_every_post_query(store: Store, warehouse: Warehouse) -> No
     assert warehouse.rows(queries.by_rule(around(MIDNIGHT))) == [Count("cats", 2), Count("dogs", 2)]
 
 
-def test_rule_tag_with_quotes_is_a_value_not_sql(store: Store, warehouse: Warehouse) -> None:
+def test_rule_tag_with_quotes_is_a_value_not_sql(store: Store, warehouse: PageWarehouse) -> None:
     """A tag is whatever its author wrote: it reaches BigQuery as a parameter."""
     tag = "it's \"x\"') OR TRUE -- 고양이 🐈"
     store.posts(post(1, MIDNIGHT, rule_tags=[tag]), post(2, MIDNIGHT))
@@ -120,7 +122,7 @@ def test_rule_tag_with_quotes_is_a_value_not_sql(store: Store, warehouse: Wareho
     assert [row.rule_tags for row in warehouse.rows(queries.latest_posts(asked))] == [[tag]]
 
 
-def test_languages_name_what_x_did_not_detect(store: Store, warehouse: Warehouse) -> None:
+def test_languages_name_what_x_did_not_detect(store: Store, warehouse: PageWarehouse) -> None:
     """A post without a language stands under und, together with X's own und."""
     store.posts(post(1, MIDNIGHT, lang=None), post(2, MIDNIGHT, lang="und"), post(3, MIDNIGHT))
     assert warehouse.rows(queries.by_language(around(MIDNIGHT))) == [
@@ -129,7 +131,7 @@ def test_languages_name_what_x_did_not_detect(store: Store, warehouse: Warehouse
     ]
 
 
-def test_hashtags_fold_case_and_count_a_post_once(store: Store, warehouse: Warehouse) -> None:
+def test_hashtags_fold_case_and_count_a_post_once(store: Store, warehouse: PageWarehouse) -> None:
     """#BTS #bts in one post is one post; Korean tags stay as they are."""
     store.posts(
         post(1, MIDNIGHT, hashtags=["BTS", "bts", "서울"]), post(2, MIDNIGHT, hashtags=["Bts"])
@@ -140,7 +142,7 @@ def test_hashtags_fold_case_and_count_a_post_once(store: Store, warehouse: Wareh
     ]
 
 
-def test_authors_without_a_handle_are_named_by_id(store: Store, warehouse: Warehouse) -> None:
+def test_authors_without_a_handle_are_named_by_id(store: Store, warehouse: PageWarehouse) -> None:
     """X may leave the handle out; the author still counts."""
     store.posts(
         post(1, MIDNIGHT),
@@ -153,7 +155,7 @@ def test_authors_without_a_handle_are_named_by_id(store: Store, warehouse: Wareh
     ]
 
 
-def test_gaps_and_dead_letters_of_the_window(store: Store, warehouse: Warehouse) -> None:
+def test_gaps_and_dead_letters_of_the_window(store: Store, warehouse: PageWarehouse) -> None:
     """Events count once an event_id, in UTC; dead letters add up by bar and reason."""
     gap = event(
         "g1",
@@ -176,7 +178,7 @@ def test_gaps_and_dead_letters_of_the_window(store: Store, warehouse: Warehouse)
     ]
 
 
-def test_spend_is_the_latest_word(store: Store, warehouse: Warehouse) -> None:
+def test_spend_is_the_latest_word(store: Store, warehouse: PageWarehouse) -> None:
     """Of several usage events the last one counts, at half a cent a post."""
     store.events(
         event("u1", "usage", MIDNIGHT - timedelta(hours=2), posts_used=100, post_budget=1000),

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from producer import health
 from producer.health import HealthServer, PortError
-from producer.settings import Settings, Token
+from producer.settings import Settings, XToken
 from producer.stats import Stats
 from tests.producer.parts import HealthPort, wait_for
 
@@ -97,4 +97,4 @@ def test_half_open_connections_keep_no_threads(port: Port, monkeypatch: pytest.M
 def test_listens_where_it_is_told(port: Port) -> None:
     """On this machine alone, unless the pod says otherwise."""
     assert port.server._server.server_address[0] == "127.0.0.1"
-    assert Settings(Token(value="some-token")).host == "127.0.0.1"
+    assert Settings(XToken(value="some-token")).host == "127.0.0.1"

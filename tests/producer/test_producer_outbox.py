@@ -14,7 +14,7 @@ from local.pubsub import PubSubServer
 from producer import outbox as module
 from producer.messages import DISK, FULL, POSTS, Entry, Message, event
 from producer.outbox import Outbox
-from producer.settings import Settings, Token
+from producer.settings import Settings, XToken
 from producer.stats import Stats
 from producer.store import Store
 from tests.producer.parts import Topic, wait_for
@@ -34,7 +34,7 @@ def make(tmp_path: Path, pubsub: PubSubServer, refused: list[str]) -> Iterator[M
     made: list[Outbox] = []
 
     def new(topic: str, **changed: Any) -> Outbox:
-        settings = replace(Settings(Token(value="some-token")), **changed)
+        settings = replace(Settings(XToken(value="some-token")), **changed)
         directory = tmp_path / f"state-{len(made)}"
         made.append(Outbox(settings, topic, Store(directory), Stats(), refused.append))
         return made[-1]
@@ -70,7 +70,7 @@ def test_an_earlier_process_goes_first(
     for number in range(1500):
         left.append([_entry(number)])
     left.close()
-    settings = Settings(Token(value="some-token"))
+    settings = Settings(XToken(value="some-token"))
     outbox = Outbox(settings, topic.name, Store(tmp_path), Stats(), refused.append)
     outbox.keep([_entry(9999)])
     assert outbox.stats.replayed == 1500

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from operations import monitoring
 from operations.errors import WrongInputError
-from producer.settings import SettingsError, Token, base_url
+from producer.settings import SettingsError, XToken, base_url
 
 _NAMES = {
     "topic": r"projects/[^/\s]+/topics/[^/\s]+",
@@ -36,7 +36,7 @@ class Settings:
         table_expiration_days: what the program declares, 0 for ever; None where it is not named.
     """
 
-    token: Token
+    token: XToken
     api_base_url: str
     post_budget: int
     rules_file: Path | None
@@ -68,7 +68,7 @@ class Settings:
         except SettingsError as error:
             raise WrongInputError(str(error)) from None
         return cls(
-            token=Token(Path(token_file) if token_file else None, environ.get("X_BEARER_TOKEN")),
+            token=XToken(Path(token_file) if token_file else None, environ.get("X_BEARER_TOKEN")),
             api_base_url=address,
             post_budget=_whole(environ, "POST_BUDGET", "0 for no guard") or 0,
             rules_file=Path(rules_file) if rules_file else None,

@@ -24,7 +24,7 @@ class SettingsError(ValueError):
 
 
 @dataclass(frozen=True)
-class Token:
+class XToken:
     """Where X's bearer token is found. A file is read again at each connect, so that a
     rotated token needs no restart.
 
@@ -81,7 +81,7 @@ class Settings:
         post_budget: posts a month; 0 means no guard.
     """
 
-    token: Token
+    token: XToken
     topic: str | None = None
     dead_letter_topic: str | None = None
     api_base_url: str = "https://api.x.com"
@@ -126,7 +126,7 @@ class Settings:
                 "RULES_FILE is not set: the stream needs rules. Set it to a JSON file such as "
                 '[{"value": "bigquery lang:en", "tag": "bigquery"}].'
             )
-        token = Token(
+        token = XToken(
             path=Path(environ["X_BEARER_TOKEN_FILE"])
             if environ.get("X_BEARER_TOKEN_FILE")
             else None,

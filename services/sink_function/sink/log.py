@@ -14,7 +14,7 @@ import orjson
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-class CloudFormatter(logging.Formatter):
+class FunctionFormatter(logging.Formatter):
     """Formats a record as one JSON object; what came in `extra` becomes labels."""
 
     converter = staticmethod(gmtime)  # Cloud Logging wants UTC; the default is the local time
@@ -42,7 +42,7 @@ def _logger() -> logging.Logger:
     logger = logging.getLogger("sink")
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(CloudFormatter())
+        handler.setFormatter(FunctionFormatter())
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         # functions-framework configures the root logger: each line would appear twice.
