@@ -81,3 +81,17 @@ def test_state_of_a_clock_set_back(store: Store) -> None:
     """Connects noted in the future, by a clock that was wrong, do not keep the stream shut."""
     store.append(states={"connects": {"at": [9e9] * 60}})
     assert Pacer(store).wait() == 0
+
+
+def test_a_clock_set_back_while_running(store: Store) -> None:
+    """Connects of before count as made now: at most X's own window is waited, not the hours that
+    the clock was wrong by.
+    """
+    now = 1_000_000.0
+    pacer = Pacer(store, lambda: now)
+    for _ in range(50):
+        pacer.connecting()
+    now -= 7_200
+    assert 0 < pacer.wait() <= Pacer.WINDOW
+    now += Pacer.WINDOW + 1
+    assert pacer.wait() == 0

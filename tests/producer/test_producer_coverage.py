@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import pytest
+
+from local.x.snowflake import first_at
+from producer import gap
 from producer.gap import Coverage
+from producer.record import timestamp
 from producer.store import Store
 
 
@@ -71,3 +77,46 @@ def test_every_failed_connect_outlives_a_kill(store: Store) -> None:
     kept = Coverage(store, "me").gap
     assert kept is not None
     assert kept["failures"] == {"http_503": 3}
+
+
+@pytest.mark.parametrize("back", [1, 3_600, 40 * 86_400])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_clock_set_back_turns_no_gap_round(
+    store: Store, monkeypatch: pytest.MonkeyPatch, back: int, *, restarted: bool
+) -> None:
+    """Where our clock was ahead and is set back while the stream is away, the gap still ends after
+    its begin, and holds what was made meanwhile.
+    """
+    true = 1_795_348_800_000_000
+    before = Coverage(store, "me")
+    before.covered(true, first_at(true / 1_000))
+    before.covered(true + back * 1_000_000)
+    if restarted:
+        before.save()
+    else:
+        before.ended("disconnected")
+    monkeypatch.setattr(gap, "now", lambda: true + 30_000_000)
+    coverage = Coverage(store, "me") if restarted else before
+    made = first_at((true + 29_000_000) / 1_000)
+    row = coverage.resumed(true + 30_000_000, made, 0)
+    assert row is not None
+    assert row["gap_from"] <= row["gap_to"]
+    assert row["gap_to"] >= timestamp(true + 29_000_000)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"until": "noon"}, {"until": -1}, {"last_id": 1.5}, {"gap": {"from": 1}}, {"gap": []},
+        {"gap": {"from": 1, "reason": "killed", "last_id": 1, "failures": 3}}, {"until": True},
+    ],
+)  # fmt: skip
+def test_coverage_that_cannot_be_right(store: Store, kept: dict[str, Any]) -> None:
+    """It is unknown: a gap without a begin, and no crash, now or at the next start."""
+    Coverage(store, "me").covered(1)
+    store.fresh = False
+    store.append(states={"coverage": {"until": 5, "last_id": 5, "gap": None, **kept}})
+    for _ in range(2):
+        found = Coverage(store, "me").gap
+        assert found is not None
+        assert (found["from"], found["reason"]) == (None, "state_damaged")

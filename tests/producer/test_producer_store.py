@@ -81,6 +81,46 @@ def test_all_that_was_kept_is_there_after_a_kill(tmp_path: Path) -> None:
     store.close()
 
 
+def test_kills_at_any_moment(tmp_path: Path) -> None:
+    """Killed five times while it writes and deletes: each message that append() returned for is
+    there or was published, each published one is gone, but for the one of the moment of the kill.
+    """
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom producer.store import Store\n"
+        "from tests.producer.test_producer_store import entry\n"
+        "store, n = Store(Path(sys.argv[1])), int(sys.argv[2])\n"
+        "while True:\n"
+        "    n += 1\n"
+        "    store.append([entry(n)], {'coverage': {'until': n}})\n"
+        "    print('kept', n, flush=True)\n"
+        "    if n % 3 == 0:\n"
+        "        oldest = store.oldest(0, 0, 2, 10**9)\n"
+        "        store.published(oldest)\n"
+        "        print('sent', *(each.made_at for each in oldest), flush=True)\n"
+    )
+    chance, kept, sent = random.Random(5), set[int](), set[int]()
+    for _ in range(5):
+        start = max(kept, default=0) + 1000
+        command = [sys.executable, "-c", program, str(tmp_path), str(start)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            for _ in range(chance.randint(5, 300)):
+                word, *numbers = child.stdout.readline().split()
+                (kept if word == "kept" else sent).update(map(int, numbers))
+            child.kill()
+            for line in child.stdout.read().splitlines():
+                word, *numbers = line.split()
+                (kept if word == "kept" else sent).update(map(int, numbers))
+        store = Store(tmp_path)
+        there = {each.made_at for each in store.oldest(POSTS, 0, 10**6, BIG)}
+        covered = until(store)
+        store.close()
+        assert len(kept - sent - there) <= 2, "deleted, and killed before it could say so"
+        assert not sent & there
+        assert covered is not None
+        assert covered >= max(kept)
+
+
 def test_batches(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest come first, bounded in number and bytes, but at least one; many waiting ones are
     packed on disk and come back as they were.
