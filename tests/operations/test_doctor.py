@@ -13,8 +13,9 @@ import pytest
 from google.cloud import bigquery
 
 from local.x import XServer
-from producer.messages import event
+from producer.messages import Entry, Message, event
 from producer.record import to_record
+from producer.store import Store
 from tests.operations.conftest import TOPIC, Stack, line, patch_route, post_at
 from tests.x.clients import Collector
 
@@ -240,3 +241,39 @@ def test_garbage_from_x_is_a_finding(reading: Stack, x: XServer) -> None:
     assert findings["budget"]["state"] == findings["received"]["state"] == "fail"
     assert "X answers with no usage" in findings["budget"]["seen"]
     assert findings["compliance"]["state"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("paused", "made_ago", "state", "seen"),
+    [
+        (False, None, "ok", "posts used by the reader's own count: 60; waiting to be published: 0"),
+        (False, 5, "ok", "waiting to be published: 1, the oldest"),
+        (False, 90, "warn", "waiting to be published: 1, the oldest 1 min"),
+        (False, 900, "fail", "waiting to be published: 1, the oldest 15 min"),
+        (True, None, "warn", "paused by the budget"),
+    ],
+)
+def test_the_reader_s_store_is_read_where_it_is(
+    reading: Stack, tmp_path: Path, paused: bool, made_ago: int | None, state: str, seen: str
+) -> None:
+    """In the pod, the reader's own count and what it holds are read from its file, unchanged."""
+    reading.environ["STATE_DIR"] = str(tmp_path)
+    store = Store(tmp_path)
+    store.append(states={"budget": {"used": 60, "paused": paused}})
+    if made_ago is not None:
+        made_at = int((time.time() - made_ago) * 1e6)
+        store.append([Entry(0, Message(b"{}", {"kind": "post"}), made_at)])
+    found = report(reading)["reader"]
+    assert found["state"] == state
+    assert seen in found["seen"]
+    store.close()
+
+
+def test_a_store_that_cannot_be_read_is_a_finding(reading: Stack, tmp_path: Path) -> None:
+    """A missing or damaged file is told with its path, and the other checks go on."""
+    reading.environ["STATE_DIR"] = str(tmp_path)
+    assert report(reading)["reader"]["state"] == "fail"
+    (tmp_path / "reader.sqlite3").write_bytes(b"no database" * 100)
+    findings = report(reading)
+    assert "reader.sqlite3 cannot be read" in findings["reader"]["seen"]
+    assert findings["connection"]["state"] == "ok"

@@ -5,6 +5,7 @@ letters are counted by Cloud Monitoring and the table, never leased.
 """
 
 import argparse
+import contextlib
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -22,8 +23,10 @@ from operations.search import RECENT
 from operations.settings import Settings
 from operations.text import age, harmless, number, tell
 from operations.x_account import XAccount
+from producer import database
 from producer.record import integer
 from producer.rules import RulesError, read_rules
+from producer.store import FILE as STORE_FILE
 
 OK, WARN, FAIL = "ok", "warn", "fail"
 _CODES = {OK: 0, WARN: 1, FAIL: 2}
@@ -90,10 +93,12 @@ class Examination:
     @property
     def checks(self) -> Sequence[tuple[str, Callable[[], _Answer]]]:
         """Names of the checks, and the checks."""
+        reader = (("reader", self.reader),) if self._settings.state_dir else ()
         return (
             ("token", self.token),
             ("rules", self.rules),
             ("budget", self.budget),
+            *reader,
             ("connection", self.connection),
             ("newest post", self.newest_post),
             ("received", self.received),
@@ -186,6 +191,30 @@ class Examination:
         reset = self._usage.get("cap_reset_day")
         return state, seen, f"raise it (tweets:postBudget, X's console), or wait for day {reset}"
 
+    def reader(self) -> _Answer:
+        """The reader of this STATE_DIR is not paused, and publishes what it holds."""
+        path = (self._settings.state_dir or Path()) / STORE_FILE
+        try:
+            with contextlib.closing(database.connect(path, read_only=True)) as store:
+                messages, oldest = store.execute(
+                    "SELECT COUNT(*), MIN(made_at) FROM messages"
+                ).fetchone()
+                kept = store.execute("SELECT value FROM state WHERE name = 'budget'").fetchone()
+            budget = json.loads(kept[0]) if kept else {}
+            used, paused = budget.get("used", 0), budget.get("paused") is True
+        except (*database.UNREADABLE, ValueError, AttributeError) as error:
+            todo = "the reader's log says what it did about it"
+            return FAIL, f"{path} cannot be read: {error}", todo
+        waiting = max(self._at.timestamp() - oldest / 1e6, 0.0) if messages else 0.0
+        seen = (
+            f"posts used by the reader's own count: {number(used)}; waiting to be published: "
+            f"{number(messages)}, the oldest {age(waiting)}"
+        )
+        if paused:
+            return WARN, f"{seen}; paused by the budget", "raise tweets:postBudget, or wait"
+        state = FAIL if waiting > 600 else WARN if waiting > 60 else OK
+        return state, seen, "the reader's log says why the topic does not take them"
+
     def connection(self) -> _Answer:
         """One connection to the stream is open."""
         answer = self._account.call("GET", "/2/connections", {"status": "active"})
@@ -224,7 +253,7 @@ class Examination:
         )
         (row,) = self._dataset.rows(
             "SELECT COUNT(*) AS letters FROM `${dataset}.stream_events_latest` "
-            "WHERE at >= @today AND kind = 'dead_letter'",
+            "WHERE `at` >= @today AND kind = 'dead_letter'",
             today=self._midnight,
         )
         rows, letters = int(self._posts["today"]), int(row["letters"])
@@ -258,7 +287,7 @@ class Examination:
         reasons = self._dataset.rows(
             "SELECT COALESCE(reason, 'unknown') AS reason, COUNT(*) AS letters "
             "FROM `${dataset}.stream_events_latest` "
-            "WHERE at >= @week AND kind = 'dead_letter' GROUP BY 1 ORDER BY 2 DESC",
+            "WHERE `at` >= @week AND kind = 'dead_letter' GROUP BY 1 ORDER BY 2 DESC",
             week=self._at - 7 * _DAY,
         )
         said = ", ".join(f"{number(row['letters'])} {row['reason']}" for row in reasons)
@@ -316,8 +345,8 @@ class Examination:
     def compliance(self) -> _Answer:
         """What was deleted on X was removed here within a day."""
         rows = self._dataset.rows(
-            "SELECT MAX(at) AS newest FROM `${dataset}.stream_events_latest` "
-            "WHERE at >= @since AND kind = 'compliance' "
+            "SELECT MAX(`at`) AS newest FROM `${dataset}.stream_events_latest` "
+            "WHERE `at` >= @since AND kind = 'compliance' "
             "AND COALESCE(JSON_VALUE(detail, '$$.unfinished'), 'false') = 'false'",
             since=self._at - 30 * _DAY,
         )

@@ -32,6 +32,7 @@ class Settings:
         api_base_url: https://api.x.com, or the stand-in's address.
         post_budget: posts a month, 0 where there is no guard.
         rules_file: the configured rules (--rules, RULES_FILE).
+        state_dir: where the reader of this machine, or of this pod, keeps its store.
         monitoring_endpoint: Cloud Monitoring's address, or a stand-in's (MONITORING_ENDPOINT).
         table_expiration_days: what the program declares, 0 for ever; None where it is not named.
     """
@@ -40,6 +41,7 @@ class Settings:
     api_base_url: str
     post_budget: int
     rules_file: Path | None
+    state_dir: Path | None
     monitoring_endpoint: str
     table_expiration_days: int | None
     _given: Mapping[str, str]
@@ -72,6 +74,7 @@ class Settings:
             api_base_url=address,
             post_budget=_whole(environ, "POST_BUDGET", "0 for no guard") or 0,
             rules_file=Path(rules_file) if rules_file else None,
+            state_dir=Path(environ["STATE_DIR"]) if environ.get("STATE_DIR") else None,
             monitoring_endpoint=environ.get("MONITORING_ENDPOINT") or monitoring.ENDPOINT,
             table_expiration_days=_whole(environ, "TABLE_EXPIRATION_DAYS", "0 for ever"),
             _given=given,
