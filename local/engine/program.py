@@ -159,6 +159,9 @@ def _run(
         runpy.run_path(str(ROOT / "infra"), run_name="__main__")
 
     async def run() -> None:
+        # What stops the program stops each resource that waits for it. Pulumi's own launcher keeps
+        # asyncio from writing a traceback for each, thousands of lines, and so does this.
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
         # The answers take no time, so one worker does, and needs one arena of memory, not six.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
         await pulumi_stack.run_in_stack(program)
