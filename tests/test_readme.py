@@ -36,3 +36,15 @@ def test_every_link_of_the_readme_leads_somewhere() -> None:
     links = re.findall(r"\]\(([^)#:]+)\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_test_that_the_design_names_is_there() -> None:
+    """An invariant is guarded by a test that exists: a renamed one is renamed in the page too."""
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "design.md").read_text("utf-8")))
+    there = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)", file.read_text("utf-8"))
+    }
+    assert named
+    assert named <= there
