@@ -52,6 +52,9 @@ cloud-check: $(VENV)/.infra ## try the program in a real project (STACK=..., a s
 bench: $(VENV)/.test ## measure beside what people would use instead; table and bench/results/latest.json
 	@$(BIN)/python -m bench $(ARGS)
 
+picture: $(VENV)/.test ## take docs/dashboard*.png anew, in headless Chromium
+	UPDATE_SCREENSHOT=1 $(BIN)/python -m pytest -k each_state_looks_right tests/dashboard
+
 # Side by side: mypy has one thread, and the tests wait now and then.
 test: $(VENV)/.test ## linters, strict types, tests
 	@$(MAKE) --no-print-directory -j 3 lint types pytest
@@ -76,4 +79,4 @@ types: $(VENV)/.test
 lock: .uv/.installed ## resolve the .in files again into whole, hashed locks (ARGS=--upgrade for newer versions)
 	.uv/bin/python requirements/lock.py $(ARGS)
 
-.PHONY: help install infra demo chaos cloud-check bench test coverage fix pytest lint types lock
+.PHONY: help install infra demo chaos cloud-check bench picture test coverage fix pytest lint types lock

@@ -1,12 +1,13 @@
 -- The hundred most used hashtags of each of the last 31 days.
--- Case is folded (#BTS is #bts) and a post counts once a hashtag. A repost counts: it carries the tag.
+-- Case and Unicode's forms of one letter are folded (#BTS is #bts) and a post counts once a hashtag.
+-- A repost counts: it carries the tag.
 --
 -- day DATE: day on which the post was created, UTC
--- hashtag STRING: without #, in lower case
+-- hashtag STRING: without #, case folded, in Unicode NFC
 -- posts INTEGER: posts of the day that carry it
 SELECT
   DATE(created_at) AS day,
-  LOWER(tag) AS hashtag,
+  NORMALIZE_AND_CASEFOLD(tag, NFC) AS hashtag,
   COUNT(DISTINCT id) AS posts
 FROM `${dataset}.tweets_latest`
 CROSS JOIN UNNEST(hashtags) AS tag

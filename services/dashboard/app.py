@@ -1,31 +1,28 @@
-"""The live page over the posts: what arrives, how fast, what is missing, what it costs.
+"""The live page over the posts: is it live, what is missing, what does it cost, what is said.
 
 Streamlit, because the people who read this table write Python: the page is one script that they
-can change without HTML, its charts are Altair, only its live part reruns, and the same process
-serves the demo and Cloud Run. Looker Studio needs a Google account and cannot read the stand-in;
-Grafana and Superset are servers with a configuration of their own to keep.
+can change, its charts are Altair, and the same process serves the demo and Cloud Run. Data Studio
+(Looker Studio) needs a Google account and cannot read the stand-in; Grafana and Superset are
+servers with a configuration of their own to keep.
 
 Run: DATASET=project.dataset streamlit run services/dashboard/app.py
 """
 
 from __future__ import annotations
 
-import contextlib
-import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import streamlit as st
 
 import charts
 import panels
-import snapshot
-from queries import Count
-from snapshot import Snapshot
-from warehouse import PageWarehouse, Query, Settings, SettingsError, WarehouseError
-from window import Window
+from queries import Count, StreamGap
+from snapshot import Condition, Desk, Snapshot
+from warehouse import Settings, SettingsError, ViewReader, WarehouseError
+from window import utc
 
 SPANS = {
     "5 min": timedelta(minutes=5),
@@ -36,121 +33,123 @@ SPANS = {
     "7 days": timedelta(days=7),
     "30 days": timedelta(days=30),
 }
-# On the stand-in a refresh is free. BigQuery bills 10 MB a query at least (on-demand pricing,
-# cloud.google.com/bigquery/pricing), so ten queries a minute are 3.6 cents an hour at $6.25 a TiB
-# while a page is open; all viewers share one answer.
+# On the stand-in a refresh is free; what one costs on BigQuery stands at the foot of the page.
 LOCAL_REFRESH_SECONDS, CLOUD_REFRESH_SECONDS = 2, 60
-# Asking takes this share of the time at most: behind a slow warehouse the page renews less often.
-BUSY_SHARE = 1 / 4
-ESTIMATE_SECONDS = 600
 
 
 @st.cache_resource(show_spinner=False)
-def _warehouse(dataset: str, emulator: str | None) -> PageWarehouse:
-    return PageWarehouse(Settings(dataset, emulator))
+def _desk(dataset: str, emulator: str | None) -> Desk:
+    every = LOCAL_REFRESH_SECONDS if emulator else CLOUD_REFRESH_SECONDS
+    return Desk(ViewReader(Settings(dataset, emulator)), every)
 
 
-@st.cache_data(ttl=CLOUD_REFRESH_SECONDS, max_entries=50, show_spinner=False)
-def _snapshot(_warehouse: PageWarehouse, window: Window) -> Snapshot:
-    return snapshot.take(_warehouse, window)
+def _chosen(default: str) -> tuple[str, list[str]]:
+    """The viewer's choice, which the widgets keep and write into the URL, or the URL's own."""
+    span = st.session_state.get("time", st.query_params.get("time"))
+    rules = st.session_state.get("rule", st.query_params.get_all("rule"))
+    return span if span in SPANS else default, list(rules)
 
 
-@st.cache_data(ttl=ESTIMATE_SECONDS, max_entries=200, show_spinner=False)
-def _bytes_read(_warehouse: PageWarehouse, _query: Query[Any], name: str, span: str) -> int | None:
-    return _warehouse.bytes_read(_query)
-
-
-def _filters(offered: Sequence[str], default: str) -> tuple[str, list[str]]:
+def _choices(offered: Sequence[str], default: str, rules: Sequence[str]) -> None:
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:
-        span = st.segmented_control("Time", list(SPANS), default=default, required=True, wrap=True)
+        st.segmented_control("Time", list(SPANS), default=default, required=True, wrap=True,
+                             key="time", bind="query-params")  # fmt: skip
     with right:
-        rules = st.multiselect("Stream rules", offered, placeholder="all rules")
-    return span or default, rules
+        # A rule that was chosen stays, though it brought nothing just now.
+        st.multiselect("Stream rules", sorted({*offered, *rules}), placeholder="all rules",
+                       key="rule", bind="query-params")  # fmt: skip
 
 
-def _page(shown: Snapshot, window: Window, span: str) -> None:
-    letters = sum(mark.count for mark in shown.dead_letters)
-    panels.headline(shown.totals, letters, shown.spend, window)
-    if not shown.totals.posts:
-        panels.nothing(span, window)
-    st.subheader("Posts over time", anchor=False)
+def _gaps(shown: Snapshot, condition: Condition | None) -> list[StreamGap]:
+    """The gaps of the window, cut to it, with the one that is open now."""
+    since, until = utc(shown.window.since), utc(shown.window.until)
+    gaps = list(shown.gaps)
+    state = condition.state if condition else None
+    if state and state.missing_since:
+        gaps.append(StreamGap(utc(state.missing_since), until, state.reason, open=True))
+    cut = (replace(gap, start=max(gap.start, since), end=min(gap.end, until)) for gap in gaps)
+    return [gap for gap in cut if gap.start < gap.end]
+
+
+def _body(shown: Snapshot, gaps: Sequence[StreamGap]) -> None:
+    """The chart of posts and its marks."""
     st.altair_chart(
-        charts.posts_over_time(shown.timeline, shown.gaps, shown.dead_letters, window),
+        charts.posts_over_time(shown.timeline, gaps, shown.dead_letters, shown.window),
         key="posts",
-        alt=charts.posts_in_words(shown.timeline, window),
+        alt=charts.posts_in_words(shown.timeline, gaps, shown.window),
     )
-    panels.marks(shown.gaps, shown.dead_letters)
-    if shown.totals.posts:
-        for left, right in (
-            (("Languages", shown.languages, ""), ("Rules matched", shown.rules, "")),
-            (("Hashtags", shown.hashtags, "#"), ("Authors", shown.authors, "@")),
-        ):
-            for column, ranking in zip(st.columns(2), (left, right), strict=True):
-                with column:
-                    _ranking(*ranking)
-        st.subheader("From post to row", anchor=False)
-        st.altair_chart(
-            charts.latency_over_time(shown.timeline, window),
-            key="latency",
-            alt=charts.latency_in_words(shown.timeline),
-        )
-        st.caption(panels.latency(shown.totals))
-        st.subheader("Latest posts", anchor=False)
-        panels.posts(shown.posts)
+    panels.marks(gaps, shown.dead_letters, shown.window)
 
 
-def _ranking(title: str, counts: Sequence[Count], prefix: str) -> None:
-    st.subheader(title, anchor=False)
-    if not counts:
-        st.caption(f"These posts have no {title.lower()}.")
+def _rest(shown: Snapshot) -> None:
+    """What people say: who, in which words and languages, by which rule, and how fast it came."""
+    if not shown.totals.posts:
         return
+    ranked = shown.rankings
+    languages = [Count(panels.language(one.name), one.posts) for one in ranked.get("language", [])]
+    hashtags = [Count(f"#{one.name}", one.posts) for one in ranked.get("hashtag", [])]
+    authors = [Count(f"@{one.name}", one.posts) for one in ranked.get("author", [])]
+    for pair in (
+        (("Languages", languages), ("Rules matched", ranked.get("rule", []))),
+        (("Hashtags", hashtags), ("Authors", authors)),
+    ):
+        for column, (title, counts) in zip(st.columns(2, gap="medium"), pair, strict=True):
+            with column:
+                panels.ranking(title, counts, shown.totals.posts)
+    st.subheader("From post to row", anchor=False)
     st.altair_chart(
-        charts.ranking(counts, prefix),
-        key=title,
-        alt=charts.ranking_in_words(title, counts, prefix),
+        charts.latency_over_time(shown.timeline, shown.window),
+        key="latency",
+        alt=charts.latency_in_words(shown.timeline),
     )
+    panels.latency(shown.totals)
+    st.subheader("Latest posts", anchor=False)
+    panels.posts(shown.posts, shown.taken)
+
+
+def _page(desk: Desk, default: str) -> None:
+    condition, fault = desk.condition()
+    panels.state_line(condition, fault, datetime.now(UTC))
+    span, rules = _chosen(default)
+    with st.container(key="figures"):
+        choices, figures = st.container(key="choices"), st.container(key="main")
+        rest = st.container(key="rest")
+    shown, missing = desk.view(SPANS[span], rules)
+    with choices:
+        _choices(shown.offered if shown else [], default, rules)
+    if missing:
+        if not fault:
+            st.warning(missing)
+        panels.grey()
+    if shown is None:
+        return
+    with figures:
+        gaps = _gaps(shown, condition)
+        panels.figures(shown, condition, gaps)
+        if not shown.totals.posts:
+            panels.nothing(span, shown.window)
+        _body(shown, gaps)
+    with rest:
+        _rest(shown)
+        asked = [one.asked for one in (condition, shown) if one]
+        panels.cost(asked, desk.reader, desk.every)
+        fresh = desk.fresh(SPANS[span])
+        st.caption(f"Figures as of {shown.taken:%Y-%m-%d %H:%M:%S} UTC, asked every {fresh:.0f} s.")
 
 
 def main() -> None:
-    """Draw the page, then its live part again at each refresh."""
+    """Draw the page, then all of it again at each refresh."""
     st.set_page_config(page_title="X stream", page_icon="📡", layout="wide")
     panels.style()
     try:
         settings = Settings.from_env(os.environ)
-        warehouse = _warehouse(settings.dataset, settings.emulator)
+        desk = _desk(settings.dataset, settings.emulator)
     except (SettingsError, WarehouseError) as error:
         st.error(str(error))
         st.stop()
-    local = settings.emulator is not None
-    every = LOCAL_REFRESH_SECONDS if local else CLOUD_REFRESH_SECONDS
-    state = st.session_state
-    st.title("X stream", anchor=False)
-    st.caption(f"`{settings.dataset}` · every {every} s · times in UTC")
-    span, rules = _filters(state.get("offered", []), "15 min" if local else "1 day")
-
-    @st.fragment(run_every=every)
-    def live() -> None:
-        window = Window.last(SPANS[span], datetime.now(UTC), rules, state.get("tick", every))
-        # Only while there is nothing to look at: later the old figures stay until the new ones.
-        loading = st.spinner(f"Reading the last {span} from BigQuery …")
-        try:
-            with contextlib.nullcontext() if "offered" in state else loading:
-                shown = _snapshot(warehouse, window)
-        except WarehouseError as error:
-            st.error(f"{error} The page asks again in {every} s.")
-            return
-        _page(shown, window, span)
-        panels.asked(
-            shown.asked, warehouse, lambda query: _bytes_read(warehouse, query, query.name, span)
-        )
-        st.caption(f"As of {shown.taken:%Y-%m-%d %H:%M:%S} UTC.")
-        state["tick"] = max(every, math.ceil(shown.seconds / BUSY_SHARE))
-        if list(shown.offered) != state.get("offered"):
-            state["offered"] = list(shown.offered)
-            st.rerun()  # the whole page: the filter offers the rules that brought these posts
-
-    live()
+    panels.title(settings.dataset, desk.every)
+    st.fragment(_page, run_every=desk.every)(desk, "15 min" if settings.emulator else "1 day")
 
 
 main()

@@ -12,13 +12,28 @@ from typing import Any
 
 import altair as alt
 
-from queries import Bucket, Count, Mark
-from window import Window, utc
+from queries import Bucket, Letters, StreamGap
+from window import Window, duration, utc
 
 # Readable on white and on near-black; blue is data, red is missing data, amber wants a look.
-BLUE, PALE_BLUE, RED, AMBER, GREY = "#3b82f6", "#93c5fd", "#ef4444", "#f59e0b", "#808895"
+BLUE, PALE_BLUE, RED, AMBER, GREEN = "#3b82f6", "#93c5fd", "#ef4444", "#f59e0b", "#10b981"
+FILLINGS = {
+    "open now": RED,
+    "open": RED,
+    "filled": GREEN,
+    "filled without reposts": AMBER,
+}
 
 Chart = alt.LayerChart | alt.FacetChart  # as alt.layer() is typed
+
+
+def filling(gap: StreamGap) -> str:
+    """What has become of a gap, in a word or three."""
+    if gap.open:
+        return "open now"
+    if not gap.backfilled:
+        return "open"
+    return "filled without reposts" if gap.reposts_missing else "filled"
 
 
 def _milliseconds(moment: datetime) -> float:
@@ -59,10 +74,9 @@ def _time_axis(window: Window) -> alt.X:
 
 
 def _clock(window: Window) -> str:
-    span = window.until - window.since
-    if span <= timedelta(minutes=15):
+    if window.span <= timedelta(minutes=15):
         return "%H:%M:%S"
-    return "%H:%M" if span <= timedelta(days=1) else "%d %b"
+    return "%H:%M" if window.span <= timedelta(days=1) else "%d %b"
 
 
 def _span(start: datetime, end: datetime) -> dict[str, Any]:
@@ -74,36 +88,70 @@ def _span(start: datetime, end: datetime) -> dict[str, Any]:
     }
 
 
-def _mark(mark: Mark) -> dict[str, Any]:
-    return {**_span(mark.start, mark.end), "reason": mark.reason, "count": mark.count}
+def _gap(gap: StreamGap) -> dict[str, Any]:
+    return {
+        **_span(gap.start, gap.end),
+        "reason": gap.reason,
+        "length": duration(gap.end - gap.start),
+        "filling": filling(gap),
+    }
+
+
+def _bucket(bucket: Bucket, window: Window) -> dict[str, Any]:
+    width = timedelta(seconds=window.bucket * 0.9)
+    counted = "whole" if window.holds(bucket.start) else "only a part: not finished"
+    return {
+        **_span(bucket.start, bucket.start + width), "posts": bucket.posts, "counted": counted,
+    }  # fmt: skip
 
 
 def posts_over_time(
-    buckets: Sequence[Bucket], gaps: Sequence[Mark], dead_letters: Sequence[Mark], window: Window
+    buckets: Sequence[Bucket],
+    gaps: Sequence[StreamGap],
+    dead_letters: Sequence[Letters],
+    window: Window,
 ) -> Chart:
-    """Bars of posts; gaps as red bands behind them, dead letters as amber marks on the axis."""
-    width = timedelta(seconds=window.bucket * 0.9)
+    """Bars of posts; gaps as bands behind them, dead letters as amber marks on the axis.
+
+    A bar that the window's ends cut, the last one always, is pale: it is not a fall.
+    """
     x = _time_axis(window)
     bars = (
-        alt.Chart(_data([{**_span(b.start, b.start + width), "posts": b.posts} for b in buckets]))
-        .mark_rect(color=BLUE, clip=True)  # mark_bar with two ends in x loses its height
+        alt.Chart(_data([_bucket(bucket, window) for bucket in buckets]))
+        .mark_rect(clip=True)  # mark_bar with two ends in x loses its height
         .encode(
             x=x,
             x2="end:T",
-            y=alt.Y("posts:Q", title=None, axis=alt.Axis(tickMinStep=1, tickCount=4)),
+            y=alt.Y(
+                "posts:Q",
+                title=None,
+                axis=alt.Axis(tickMinStep=1, tickCount=4, format=",d"),
+                scale=alt.Scale(domain=[0, max((b.posts for b in buckets), default=1)], nice=True),
+            ),
             y2=alt.datum(0),
-            tooltip=[alt.Tooltip("from:N"), alt.Tooltip("posts:Q", format=",")],
+            color=alt.condition("datum.counted == 'whole'", alt.value(BLUE), alt.value(PALE_BLUE)),
+            tooltip=[alt.Tooltip("from:N"), alt.Tooltip("posts:Q", format=","), "counted:N"],
         )
     )
-    missing = alt.Chart(_data([_mark(gap) for gap in gaps]))
-    seen = [alt.Tooltip("from:N", title="no stream from"), "to:N", "reason:N"]
-    bands = missing.mark_rect(color=RED, opacity=0.25, clip=True).encode(
-        x=x, x2="end:T", tooltip=seen
+    missing = alt.Chart(_data([_gap(gap) for gap in gaps]))
+    seen = [alt.Tooltip("from:N", title="no stream from"), "to:N", "length:N", "reason:N",
+            alt.Tooltip("filling:N", title="backfill")]  # fmt: skip
+    color = alt.Color(
+        "filling:N",
+        scale=alt.Scale(domain=list(FILLINGS), range=list(FILLINGS.values())),
+        legend=None,
     )
+    bands = missing.mark_rect(opacity=0.25, clip=True).encode(x=x, x2="end:T", color=color,
+                                                              tooltip=seen)  # fmt: skip
     # A gap of a second is thinner than a pixel in a day's chart; its edge still shows.
-    edges = missing.mark_rule(color=RED, clip=True).encode(x=x, tooltip=seen)
+    edges = missing.mark_rule(clip=True).encode(x=x, color=color, tooltip=seen)
     letters = (
-        alt.Chart(_data([_mark(mark) for mark in dead_letters]))
+        alt.Chart(
+            _data([
+                {**_span(mark.start, mark.end), "reason": mark.reason, "count": mark.count}
+                for mark in dead_letters
+            ])
+        )
         .mark_point(
             shape="triangle-up",
             filled=True,
@@ -119,7 +167,7 @@ def posts_over_time(
             y=alt.datum(0),
             tooltip=[alt.Tooltip("from:N", title="dead letters from"), "reason:N", "count:Q"],
         )
-    )
+    )  # fmt: skip
     return alt.layer(bands, edges, bars, letters).properties(height=210)
 
 
@@ -155,48 +203,27 @@ def latency_over_time(buckets: Sequence[Bucket], window: Window) -> Chart:
     )
     return alt.layer(
         base.mark_line(clip=True), base.mark_point(filled=True, size=14, clip=True)
-    ).properties(height=180)
+    ).properties(height=150)
 
 
-def ranking(counts: Sequence[Count], prefix: str = "") -> Chart:
-    """Horizontal bars, the most first, the number written at the end of each bar."""
-    rows = [{"name": prefix + count.name, "posts": count.posts} for count in counts]
-    base = alt.Chart(_data(rows)).encode(
-        y=alt.Y(
-            "name:N",
-            sort=None,
-            title=None,
-            axis=alt.Axis(labelLimit=140, ticks=False, domain=False),
-        ),
-        x=alt.X(
-            "posts:Q",
-            title=None,
-            axis=None,
-            # Room at the right end for the number of the longest bar.
-            scale=alt.Scale(domain=[0, max((c.posts for c in counts), default=1) * 1.2]),
-        ),
-        tooltip=["name:N", alt.Tooltip("posts:Q", format=",")],
+def posts_in_words(buckets: Sequence[Bucket], gaps: Sequence[StreamGap], window: Window) -> str:
+    """What `posts_over_time` shows, for people who hear it; each bar has its own numbers."""
+    bar = duration(timedelta(seconds=window.bucket))
+    if not buckets:
+        return f"Posts over time: none in {duration(window.span)}"
+    most = max(buckets, key=lambda bucket: bucket.posts)
+    total = sum(bucket.posts for bucket in buckets)
+    said = (
+        f"Posts over time: {total:,} in {duration(window.span)}, "
+        f"at most {most.posts:,} in {bar}, at {most.start:%H:%M:%S} UTC"
     )
-    bars = base.mark_bar(color=BLUE, height=14, cornerRadiusEnd=2)
-    numbers = base.mark_text(align="left", dx=5, color=GREY).encode(
-        text=alt.Text("posts:Q", format=",")
-    )
-    return alt.layer(bars, numbers).properties(height=alt.Step(26))
-
-
-def posts_in_words(buckets: Sequence[Bucket], window: Window) -> str:
-    """What `posts_over_time` shows, in a sentence; each bar has its own numbers."""
-    posts = [bucket.posts for bucket in buckets]
-    most = max(posts, default=0)
-    return f"Posts over time: {sum(posts)} in all, at most {most} in {window.bucket} s"
+    whole = [bucket for bucket in buckets if window.holds(bucket.start)]
+    if whole:
+        said += f"; the last whole {bar} brought {whole[-1].posts:,}"
+    return f"{said}; {len(gaps)} gap{'s' * (len(gaps) != 1)}"
 
 
 def latency_in_words(buckets: Sequence[Bucket]) -> str:
-    """What `latency_over_time` shows, in a sentence; each point has its own numbers."""
+    """What `latency_over_time` shows, for people who hear it; each point has its own numbers."""
     worst = max((bucket.post_to_row_p99_ms or 0 for bucket in buckets), default=0)
     return f"Post to row over time, median and p99: at most {worst} ms"
-
-
-def ranking_in_words(title: str, counts: Sequence[Count], prefix: str = "") -> str:
-    """The numbers of a `ranking`, in its order."""
-    return f"{title}: " + ", ".join(f"{prefix}{count.name} {count.posts}" for count in counts)

@@ -1,75 +1,155 @@
-"""The parts of the page that are not charts: figures, sentences, posts, the queries themselves."""
+"""The parts of the page that are not charts, as plain HTML: state, figures, gaps, rankings, posts.
+
+Each text from elsewhere (a post, a tag, a reason, a handle) is escaped: it is shown as it was
+written, and is never HTML, Markdown or a formula.
+"""
 
 from __future__ import annotations
 
 import html
-import re
-from collections.abc import Callable, Sequence
-from datetime import timedelta
-from typing import Any
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
 
 import streamlit as st
+from babel import Locale
+from babel.core import get_global
 
-from queries import Mark, Post, Spend, Totals
-from warehouse import PageWarehouse, Query, WarehouseError
-from window import Window, utc
+from charts import FILLINGS, filling
+from queries import Count, Letters, ListedPost, StreamGap, Totals
+from snapshot import Asked, Condition, Snapshot
+from state import PRICE, Month, clock
+from warehouse import DOLLARS_A_TIB, REFRESH_BYTES, ViewReader, size_words
+from window import Window, duration
 
-# cloud.google.com/bigquery/pricing: on-demand analysis, 10 MB minimum a table referenced.
-DOLLARS_A_TIB, MINIMUM_BYTES = 6.25, 10 * 2**20
-
-_STYLE = """<style>
-.stMainBlockContainer {padding: 2rem 1rem 3rem; max-width: 70rem;}
-[data-stale="true"] {opacity: 1 !important;} /* a refresh replaces figures, it does not blink */
-.post {padding: .55rem 0; border-bottom: 1px solid rgba(128,128,128,.25);}
-.post p {margin: 0; overflow-wrap: anywhere; white-space: pre-line;}
-.post .by {font-size: .8rem; opacity: .7;}
-.post .by a {color: inherit;}
-</style>"""
+# Characters of a post that are shown; the rest is behind "more".
+_SHOWN = 400
+_GAPS_LISTED = 5
+_MONTH_SECONDS = 30 * 86_400
+# X's own tags for posts without words (docs.x.com/x-api/posts/search/integrate/operators, lang:).
+_NO_WORDS = {
+    "und": "not detected", "zxx": "no text", "qam": "mentions only", "qct": "cashtags only",
+    "qht": "hashtags only", "qme": "media only", "qst": "very short text",
+}  # fmt: skip
 
 
 def style() -> None:
     """The few rules of style that Streamlit's theme has no setting for."""
-    st.html(_STYLE)
+    st.html(Path(__file__).with_name("style.css"))
 
 
-def headline(totals: Totals, dead_letters: int, spend: Spend | None, window: Window) -> None:
-    """The row of figures; two beside each other on a phone."""
-    with st.container(horizontal=True, gap="small"):
-        _figure("Posts", f"{totals.posts:,}", f"{totals.last_minute:,} in the last minute")
-        _figure("Authors", f"{totals.authors:,}", "distinct")
-        _figure(
+def title(dataset: str, every: float) -> None:
+    """The name of the page, what it reads, and how often."""
+    st.html(
+        f'<h1 class="title">X stream <small>{_text(dataset)} · every {every:.0f} s · times in UTC'
+        "</small></h1>"
+    )
+
+
+def grey() -> None:
+    """Show that the figures are old: greyed, and still readable."""
+    st.html("<style>.st-key-figures {opacity: .55; filter: grayscale(1);}</style>")
+
+
+def state_line(condition: Condition | None, fault: str, now: datetime) -> None:
+    """Is it live? The first line of the page: a word, a sentence, and as of when."""
+    if condition is None:
+        _line("bad", "No answer", fault)
+    elif fault:
+        age = duration(now - condition.taken)
+        kept = f"{fault} What follows is {age} old, of {clock(condition.taken, now)} UTC."
+        _line("bad", "No answer", kept)
+    else:
+        state = condition.state
+        _line(state.tone, state.word, state.says, f"as of {condition.taken:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def _line(tone: str, word: str, says: str, taken: str = "") -> None:
+    st.html(
+        f'<p class="state {tone}"><strong>{_text(word)}</strong> <span>{_text(says)}</span>'
+        f" <small>{_text(taken)}</small></p>"
+    )
+
+
+def figures(shown: Snapshot, condition: Condition | None, gaps: Sequence[StreamGap]) -> None:
+    """How much, what is missing, what it costs; and three smaller ones."""
+    totals, now = shown.totals, shown.taken
+    letters = sum(mark.count for mark in shown.dead_letters)
+    told_since = condition.told_since if condition else None
+    month = condition.month if condition else None
+    _figures(
+        "large",
+        ("Posts", f"{totals.posts:,}", _compared(totals, shown.window, told_since)),
+        ("Missing", *_missing(gaps)),
+        ("X spend this month", *(_spend(month, now) if month else ("–", "not known"))),
+    )
+    _figures(
+        "small",
+        ("In the last minute", f"{totals.last_minute:,}", "posts"),
+        ("Authors", f"{totals.authors:,}", "distinct"),
+        (
             "Post to row",
             seconds(totals.post_to_row_p50_ms),
             f"p99 {seconds(totals.post_to_row_p99_ms)}",
-        )
-        _figure("Newest post", _age(totals, window), "before this refresh")
-        _figure("Dead letters", f"{dead_letters:,}", "set aside, not lost")
-        if spend is None:
-            _figure("X spend, month", "–", "no usage event yet")
-        else:
-            _figure("X spend, month", f"${spend.dollars:,.2f}", _of_budget(spend))
+        ),
+        ("Dead letters", f"{letters:,}", "set aside, not lost"),
+    )
 
 
-def _figure(label: str, value: str, note: str) -> None:
-    with st.container(border=True, width=165, gap=None):
-        st.metric(label, value)
-        st.caption(note)
+def _figures(size: str, *all_: tuple[str, str, str]) -> None:
+    items = "".join(
+        f"<div><dt>{_text(label)}</dt><dd>{_text(value)}</dd>"
+        f'<dd class="note">{_text(note)}</dd></div>'
+        for label, value, note in all_
+    )
+    st.html(f'<dl class="figures {size}">{items}</dl>')
 
 
-def _of_budget(spend: Spend) -> str:
-    if not spend.post_budget:
-        return f"{spend.posts_used:,} posts, no budget set"
-    share = spend.posts_used / spend.post_budget
-    return f"{share:.0%} of ${spend.post_budget * 0.005:,.2f}"
+def _compared(totals: Totals, window: Window, told_since: datetime | None) -> str:
+    """The window beside the same length of time before it, where a reader was at work then."""
+    before = f"the {duration(window.span)} before"
+    if told_since is None or told_since > window.since - window.span:
+        return f"{before}: not known"
+    if not totals.before:
+        return f"none in {before}"
+    change = totals.posts / totals.before - 1
+    if round(change * 100) == 0:
+        return f"as many as in {before}"
+    return f"{'▲' if change > 0 else '▼'} {abs(change):.0%} on {before}"
 
 
-def _age(totals: Totals, window: Window) -> str:
-    if totals.newest is None:
-        return "–"
-    age = max(utc(window.until) - totals.newest, timedelta())
-    if age < timedelta(minutes=2):
-        return f"{age.seconds} s"
-    return f"{age // timedelta(minutes=1)} min"
+def _missing(gaps: Sequence[StreamGap]) -> tuple[str, str]:
+    if not gaps:
+        return "None", "no gap in the stream"
+    lengths: dict[str, timedelta] = {}
+    counts: dict[str, int] = {}
+    for gap in gaps:
+        word = filling(gap)
+        lengths[word] = lengths.get(word, timedelta()) + gap.end - gap.start
+        counts[word] = counts.get(word, 0) + 1
+    open_ = sum((lengths.get(word, timedelta()) for word in ("open", "open now")), timedelta())
+    note = ", ".join(f"{counts[word]} {word}" for word in FILLINGS if word in counts)
+    return duration(open_) if open_ else "None", f"gaps: {note}"
+
+
+def _spend(month: Month, now: datetime) -> tuple[str, str]:
+    before = f"; the month before {_dollars(month.before)}" if month.before is not None else ""
+    if month.used is None:
+        return "–", f"no usage told since {clock(month.start, now)}{before}"
+    parts = [
+        f"{month.used / month.budget:.0%} of {_dollars(month.budget)}"
+        if month.budget
+        else f"{month.used:,} posts, no budget"
+    ]
+    if month.spent_on:
+        parts.append(f"at this pace all of it by {month.spent_on:%d %b}")
+    elif month.projected is not None:
+        parts.append(f"at this pace {_dollars(month.projected)} by {month.end:%d %b}")
+    return _dollars(month.used), "; ".join(parts)
+
+
+def _dollars(posts: int) -> str:
+    return f"${posts * PRICE:,.2f}"
 
 
 def seconds(milliseconds: int | None) -> str:
@@ -90,99 +170,152 @@ def nothing(span: str, window: Window) -> None:
         )
 
 
-def marks(gaps: Sequence[Mark], dead_letters: Sequence[Mark]) -> None:
+def marks(gaps: Sequence[StreamGap], dead_letters: Sequence[Letters], window: Window) -> None:
     """What the marks on the time line are, in words; rules do not filter them."""
-    missing = sum((gap.end - gap.start for gap in gaps), timedelta()).total_seconds()
-    letters = sum(mark.count for mark in dead_letters)
-    parts = [
-        f":red[▮] {len(gaps)} gap{'s' * (len(gaps) != 1)} without the stream, {missing:,.0f} s in "
-        f"all ({_reasons(gaps)})"
-        if gaps
-        else "No gap in the stream",
-        f":orange[▲] {letters:,} dead letter{'s' * (letters != 1)} ({_reasons(dead_letters)}): "
-        "`tweets redrive list` shows them"
-        if letters
-        else "no dead letters",
-    ]
-    st.caption(" · ".join(parts) + ".")
+    lines = [_gap_line(gap, window.until) for gap in gaps[-1 : -_GAPS_LISTED - 1 : -1]]
+    if more := gaps[:-_GAPS_LISTED]:
+        length = duration(sum((gap.end - gap.start for gap in more), timedelta()))
+        lines.append(f"<li>and {len(more)} more before, {length}</li>")
+    if letters := sum(mark.count for mark in dead_letters):
+        reasons: dict[str, int] = {}
+        for mark in dead_letters:
+            reasons[mark.reason] = reasons.get(mark.reason, 0) + mark.count
+        said = ", ".join(f"{_reason(reason)} {n:,}" for reason, n in sorted(reasons.items()))
+        lines.append(
+            f'<li><b class="letters">dead letters</b> {letters:,} ({_text(said)}): '
+            "<code>tweets redrive list</code> shows them</li>"
+        )
+    lines = lines or ["<li>No gap in the stream, no dead letters.</li>"]
+    lines.append('<li class="note">A pale bar is not whole: the time shown cuts it.</li>')
+    st.html(f'<ul class="marks" aria-label="Gaps and dead letters">{"".join(lines)}</ul>')
 
 
-def _reasons(found: Sequence[Mark]) -> str:
-    counts: dict[str, int] = {}
-    for mark in found:
-        counts[mark.reason] = counts.get(mark.reason, 0) + mark.count
-    return ", ".join(f"{reason.replace('_', ' ')} {n}" for reason, n in sorted(counts.items()))
-
-
-def latency(totals: Totals) -> str:
-    """What the latency chart's two moments are, and how much of it is this pipeline's."""
+def _gap_line(gap: StreamGap, now: datetime) -> str:
+    word = filling(gap)
+    start, end = (clock(m.replace(tzinfo=now.tzinfo), now) for m in (gap.start, gap.end))
     return (
+        f'<li><b class="gap {word.replace(" ", "-")}">gap, {word}</b> '
+        f"{duration(gap.end - gap.start)}, {start} to {'now' if gap.open else end} "
+        f"({_text(_reason(gap.reason))})</li>"
+    )
+
+
+def _reason(reason: str) -> str:
+    return reason.replace("_", " ")
+
+
+def ranking(title: str, counts: Sequence[Count], posts: int) -> None:
+    """A table of names with bars, counts and shares of the window's posts, the most first."""
+    if not counts:
+        st.html(
+            f'<table class="rank"><caption>{title}</caption></table>'
+            '<p class="note">None in these posts.</p>'
+        )
+        return
+    most = max(count.posts for count in counts)
+    rows = "".join(
+        f'<tr><th scope="row" title="{_text(count.name)}"><bdi>{_text(count.name)}</bdi></th>'
+        f'<td class="bar"><i style="width: {count.posts / most:.1%}"></i></td>'
+        f"<td>{count.posts:,}</td><td>{count.posts / max(posts, count.posts):.0%}</td></tr>"
+        for count in counts
+    )
+    st.html(
+        f'<table class="rank"><caption>{title}</caption><colgroup><col class="name"><col>'
+        f'<col class="number"><col class="share"></colgroup><thead><tr><th>{title}</th>'
+        f"<th></th><th>Posts</th><th>Share</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
+
+
+def language(tag: str) -> str:
+    """The English name of X's tag for a language, the tag itself where it has none."""
+    tag = get_global("language_aliases").get(tag, tag)  # X sends the old iw and in
+    return _NO_WORDS.get(tag) or Locale("en").languages.get(tag.replace("-", "_"), tag)
+
+
+def latency(totals: Totals) -> None:
+    """What the latency chart's two moments are, and how much of it is this pipeline's."""
+    st.caption(
         "From X's created_at to the row in BigQuery, posts from the stream only. Of it, this "
         f"pipeline (read to row): median {seconds(totals.read_to_row_p50_ms)}, "
         f"p99 {seconds(totals.read_to_row_p99_ms)}."
     )
 
 
-def posts(found: Sequence[Post]) -> None:
-    """The latest posts. Their text is a stranger's: it is escaped, never Markdown or HTML."""
-    st.html("".join(_post(post) for post in found))
+def posts(found: Sequence[ListedPost], now: datetime) -> None:
+    """The latest posts, with the day where that is not today; a long one is cut with "more"."""
+    st.html(f'<ol class="posts">{"".join(post_html(post, now) for post in found)}</ol>')
 
 
-def _post(post: Post) -> str:
-    escape = html.escape
-    text = re.sub(r"\s*\n\s*", "\n", post.text)
-    tags = "".join(f" · {escape(tag)}" for tag in post.rule_tags)
+def post_html(post: ListedPost, now: datetime) -> str:
+    """One post of the list, as HTML in which its text is only text."""
+    # Lines without what surrounds them; a pattern for that takes quadratic time.
+    text = "\n".join(filter(None, map(str.strip, post.text.split("\n"))))
+    shown = _text(text)
+    if len(text) > _SHOWN:
+        shown = (
+            f"<details><summary><span>{_text(text[:_SHOWN])}…</span> <u>more</u></summary>"
+            f"{shown}</details>"
+        )
+    made = clock(post.created_at.replace(tzinfo=now.tzinfo), now)
+    tags = "".join(f" · {_text(tag)}" for tag in post.rule_tags)
     return (
-        f'<div class="post"><p lang="{escape(post.lang)}" dir="auto">{escape(text)}</p>'
-        f'<p class="by">@{escape(post.author)} · '
+        f'<li><div class="text" lang="{_text(post.lang)}" dir="auto">{shown}</div>'
+        f'<p class="by">@{_text(post.author)} · '
         f'<a href="https://x.com/i/web/status/{post.id}" target="_blank" rel="noreferrer">'
-        f"{post.created_at:%H:%M:%S}</a> · {escape(post.lang)}{tags}</p></div>"
+        f"{made}</a> · {_text(language(post.lang))}{tags}</p></li>"
     )
 
 
-def asked(
-    found: Sequence[Query[Any]],
-    warehouse: PageWarehouse,
-    bytes_read: Callable[[Query[Any]], int | None],
-) -> None:
-    """The queries behind the page, with the bytes that each would bill."""
-    if warehouse.settings.emulator:
-        total = (
-            "This page reads a stand-in on this machine, which does not count bytes and bills "
-            "nothing. BigQuery would bill at least 10 MB a query; there, this line gives the bytes."
-        )
-        notes = ["bytes: not counted by the stand-in"] * len(found)
-    else:
-        try:
-            sizes = [bytes_read(query) or 0 for query in found]
-        except WarehouseError as error:
-            st.caption(f"The bytes could not be estimated: {error}")
-            sizes = []
-        bills = [max(size, MINIMUM_BYTES) for size in sizes]
-        notes = [f"reads {_size(s)}, bills {_size(b)}" for s, b in zip(sizes, bills, strict=True)]
-        notes = notes or [""] * len(found)
-        total = (
-            f"Each refresh bills {_size(sum(bills))} at most, ${_dollars(sum(bills)):.5f} on "
-            "demand, however many people look; by dry runs, renewed every ten minutes."
-        )
+def cost(found: Sequence[Asked], reader: ViewReader, seconds_: float) -> None:
+    """The queries behind the page, what each bills, and what that makes in a month."""
     with st.expander("The queries of this page, and what they bill", key="queries"):
-        st.caption(total)
-        for query, note in zip(found, notes, strict=True):
-            values = ", ".join(f"@{p.name} = {_value(p)}" for p in query.parameters)
-            st.markdown(f"**{query.name}** · {note}")
-            st.code(f"-- {values}\n{warehouse.sql(query)}", language="sql")
+        st.caption(bill_words([asked.bill.total for asked in found], reader, seconds_))
+        for asked in found:
+            for query in asked.queries:
+                read = asked.bill.reads[query.name]
+                note = "" if read is None else (
+                    f" · reads {size_words(read)}, bills {size_words(asked.bill.bills(query.name))}"
+                )  # fmt: skip
+                values = ", ".join(f"@{p.name} = {_value(p)}" for p in query.parameters)
+                st.markdown(f"**{query.name}**{note}")
+                st.code(f"-- {values}\n{reader.sql(query)}", language="sql")
 
 
-def _value(parameter: Any) -> str:
-    api = parameter.to_api_repr()["parameterValue"]
+def bill_words(totals: Sequence[int], reader: ViewReader, refresh: float) -> str:
+    """What a refresh bills, the month that follows from it, and the worst month."""
+    refreshes = _MONTH_SECONDS / refresh
+    worst = _price(round(refreshes * REFRESH_BYTES))
+    bound = (
+        f"No refresh bills more than {size_words(REFRESH_BYTES)}, all its queries together: "
+        f"BigQuery refuses them before. So one view, open day and night with a refresh each "
+        f"{duration(timedelta(seconds=refresh))}, can't cost more than {worst} a month"
+    )
+    if reader.settings.emulator:
+        return (
+            "This page reads a stand-in on this machine, which counts no bytes and bills nothing. "
+            f"On BigQuery each query bills 10 MB at least. {bound}."
+        )
+    total = sum(totals)
+    return (
+        f"A refresh bills {size_words(total)} by dry runs (renewed every ten minutes), "
+        f"{_price(total, 5)} on demand, however many people look at this view: "
+        f"{_price(round(refreshes * total))} a month if it is open day and night. {bound}; "
+        "another time or other rules are another view. BigQuery's custom quota on query usage a "
+        "day bounds all of them."
+    )
+
+
+def _price(size: int, digits: int = 2) -> str:
+    # A dollar sign begins a formula in Streamlit's Markdown.
+    return f"\\${size / 2**40 * DOLLARS_A_TIB:,.{digits}f}"
+
+
+def _value(parameter: object) -> str:
+    api = parameter.to_api_repr()["parameterValue"]  # type: ignore[attr-defined]
     if "arrayValues" in api:
         return str([value["value"] for value in api["arrayValues"]])
     return str(api["value"])
 
 
-def _size(count: int) -> str:
-    return f"{count / 2**20:,.1f} MB" if count < 2**30 else f"{count / 2**30:,.2f} GB"
-
-
-def _dollars(count: int) -> float:
-    return count / 2**40 * DOLLARS_A_TIB
+def _text(text: str) -> str:
+    return html.escape(text)

@@ -1,4 +1,4 @@
-"""The questions that the page asks, one function a chart, each giving a typed query.
+"""The questions that the page asks, one function each, giving a typed query.
 
 All read the views that keep one row a post or an event, between two moments of UTC that are
 parameters of the filter on the partitioning column, so that only the days looked at are billed.
@@ -16,22 +16,30 @@ from warehouse import Query
 from window import Window, utc
 
 TOP = 10
-_POSTS = """FROM `{dataset}.tweets_latest`
-WHERE created_at >= @since AND created_at < @until
+# X allows 1,000 rules: the page shows the first ten and offers all of them as filters.
+_RULES = 1_000
+_WHERE = "WHERE created_at >= @since AND created_at < @until"
+_MATCHING = """
   AND (ARRAY_LENGTH(@rules) = 0
     OR EXISTS (SELECT 1 FROM UNNEST(rule_tags) AS tag WHERE tag IN UNNEST(@rules)))"""
-_EVENTS = """FROM `{dataset}.stream_events_latest`
-WHERE at >= @since AND at < @until"""
+_POSTS = "FROM `{dataset}.tweets_latest`\n" + _WHERE + _MATCHING
+_EVENTS = """FROM `{dataset}.stream_events_latest` AS event
+WHERE event.at >= @since AND event.at < @until"""
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Headline figures. Latencies in milliseconds, None without a post from the stream."""
+    """Headline figures. Latencies in milliseconds, None without a post from the stream.
+
+    Attributes:
+        before: posts of the same length of time just before the window.
+        last_minute: posts of the 60 s that end with the window.
+    """
 
     posts: int
+    before: int
     authors: int
     last_minute: int
-    newest: datetime | None
     post_to_row_p50_ms: int | None
     post_to_row_p99_ms: int | None
     read_to_row_p50_ms: int | None
@@ -57,7 +65,21 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Post:
+class Carried:
+    """Posts that carry `name`, with what it is: language, rule, hashtag or author (by id).
+
+    Attributes:
+        handle: of the latest of these posts; an author's name, where X gave one.
+    """
+
+    kind: str
+    name: str
+    posts: int
+    handle: str | None
+
+
+@dataclass(frozen=True)
+class ListedPost:
     """One post for the list; created_at is UTC without a zone."""
 
     id: int
@@ -69,27 +91,31 @@ class Post:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A gap of the stream, or a minute's dead letters of one reason, on the time axis (UTC)."""
+class StreamGap:
+    """An interval without the stream, UTC without a zone.
+
+    Attributes:
+        backfilled: a backfill has covered it whole.
+        reposts_missing: ... by a search, which returns no reposts.
+        open: it has not ended yet.
+    """
+
+    start: datetime
+    end: datetime
+    reason: str
+    backfilled: bool = False
+    reposts_missing: bool = False
+    open: bool = False
+
+
+@dataclass(frozen=True)
+class Letters:
+    """Dead letters of one reason in one bar of the time line (UTC, no zone)."""
 
     start: datetime
     end: datetime
     reason: str
     count: int
-
-
-@dataclass(frozen=True)
-class Spend:
-    """The latest word on the X billing month; post_budget None or 0: no guard."""
-
-    at: datetime
-    posts_used: int
-    post_budget: int | None
-
-    @property
-    def dollars(self) -> float:
-        """Posts used at X's price of $0.005 (docs.x.com/x-api/getting-started/pricing)."""
-        return self.posts_used * 0.005
 
 
 # A backfilled post is late by nature and would say nothing of the pipeline.
@@ -99,7 +125,8 @@ _READ_TO_ROW = "TIMESTAMP_DIFF(inserted_at, ingested_at, MILLISECOND)"
 
 
 def _quantiles(value: str, name: str) -> str:
-    return f"APPROX_QUANTILES(IF({_STREAM}, {value}, NULL), 100) AS {name}"
+    kept = f"created_at >= @since AND {_STREAM}"
+    return f"APPROX_QUANTILES(IF({kept}, {value}, NULL), 100) AS {name}"
 
 
 def _pick(name: str) -> str:
@@ -107,23 +134,30 @@ def _pick(name: str) -> str:
     return f"{name}[OFFSET(50)] AS {name}_p50_ms, {name}[OFFSET(99)] AS {name}_p99_ms"
 
 
-def _bar(timestamp: str) -> str:
-    """Start of the bar of the time line that holds a TIMESTAMP, as DATETIME in UTC."""
+def bar(timestamp: str) -> str:
+    """Start of the bar of @bucket seconds that holds a TIMESTAMP, as DATETIME in UTC."""
     return f"DATETIME(TIMESTAMP_SECONDS(DIV(UNIX_SECONDS({timestamp}), @bucket) * @bucket))"
 
 
 def totals(window: Window) -> Query[Totals]:
-    """Posts, authors, posts of the last minute, newest post, latency quantiles; always one row."""
+    """Posts, also of the time before, authors, the last minute, latencies; always one row."""
     minute_ago = utc(window.until) - timedelta(minutes=1)
     return Query(
         "Headline",
-        "SELECT posts, authors, last_minute, newest,\n"
+        "SELECT posts, before, authors, last_minute,\n"
         f"  {_pick('post_to_row')},\n  {_pick('read_to_row')}\n"
-        "FROM (SELECT COUNT(*) AS posts, COUNT(DISTINCT author_id) AS authors,\n"
-        "  COUNTIF(created_at >= @minute_ago) AS last_minute, MAX(created_at) AS newest,\n"
+        "FROM (SELECT COUNTIF(created_at >= @since) AS posts,\n"
+        "  COUNTIF(created_at < @since) AS before,\n"
+        "  COUNT(DISTINCT IF(created_at >= @since, author_id, NULL)) AS authors,\n"
+        "  COUNTIF(created_at >= @minute_ago) AS last_minute,\n"
         f"  {_quantiles(_TO_ROW, 'post_to_row')},\n"
-        f"  {_quantiles(_READ_TO_ROW, 'read_to_row')}\n{_POSTS})",
-        (*window.posts(), ScalarQueryParameter("minute_ago", "DATETIME", minute_ago)),
+        f"  {_quantiles(_READ_TO_ROW, 'read_to_row')}\n"
+        f"{_POSTS.replace('>= @since', '>= @before')})",
+        (
+            *window.posts(),
+            ScalarQueryParameter("before", "DATETIME", utc(window.since - window.span)),
+            ScalarQueryParameter("minute_ago", "DATETIME", minute_ago),
+        ),
         Totals,
     )
 
@@ -134,7 +168,7 @@ def timeline(window: Window) -> Query[Bucket]:
         "Posts and latency over time",
         f"SELECT start, posts, {_pick('post_to_row')}\n"  # noqa: S608 - our own words
         "FROM (SELECT start, COUNT(*) AS posts, APPROX_QUANTILES(to_row, 100) AS post_to_row\n"
-        f"  FROM (SELECT {_bar('TIMESTAMP(created_at)')} AS start,\n"
+        f"  FROM (SELECT {bar('TIMESTAMP(created_at)')} AS start,\n"
         f"    IF({_STREAM}, {_TO_ROW}, NULL) AS to_row\n{_POSTS})\n"
         "  GROUP BY start)\nORDER BY start",
         (*window.posts(), ScalarQueryParameter("bucket", "INT64", window.bucket)),
@@ -142,44 +176,47 @@ def timeline(window: Window) -> Query[Bucket]:
     )
 
 
-def _top(title: str, name: str, source: str, window: Window, limit: int) -> Query[Count]:
-    posts = _POSTS.replace("tweets_latest`", f"tweets_latest`{source}")
+def rankings(window: Window) -> Query[Carried]:
+    """Languages, rules, hashtags and authors in most posts, the most first, in one reading.
+
+    A post counts once for each language (BCP 47 tag, und without one), rule tag, hashtag and
+    author. Hashtags are folded by case and by Unicode's forms of one letter, as top_hashtags does;
+    authors are told apart by id, as top_authors does, since a handle may change hands.
+    """
     return Query(
-        title,
-        f"SELECT {name} AS name, COUNT(DISTINCT id) AS posts\n{posts}\n"
-        f"GROUP BY 1 ORDER BY posts DESC, name LIMIT {limit}",
+        "Rankings",
+        "SELECT carried.kind AS kind, carried.name AS name, COUNT(DISTINCT id) AS posts,\n"  # noqa: S608 - our own words
+        "  MAX_BY(author_username, created_at) AS handle\n"
+        "FROM `{dataset}.tweets_latest`\n"
+        "CROSS JOIN UNNEST(ARRAY_CONCAT(\n"
+        "  [STRUCT('language' AS kind, COALESCE(lang, 'und') AS name),\n"
+        "   STRUCT('author' AS kind, COALESCE(CAST(author_id AS STRING), 'unknown') AS name)],\n"
+        "  ARRAY(SELECT AS STRUCT 'rule' AS kind, tag AS name FROM UNNEST(rule_tags) AS tag),\n"
+        "  ARRAY(SELECT AS STRUCT 'hashtag' AS kind, NORMALIZE_AND_CASEFOLD(tag, NFC) AS name\n"
+        "    FROM UNNEST(hashtags) AS tag))) AS carried\n"
+        f"{_WHERE}{_MATCHING}\n"
+        "GROUP BY 1, 2\n"
+        "QUALIFY ROW_NUMBER() OVER (PARTITION BY kind ORDER BY posts DESC, name)\n"
+        f"  <= IF(kind = 'rule', {_RULES}, {TOP})\n"
+        "ORDER BY posts DESC, name",
         window.posts(),
+        Carried,
+    )
+
+
+def rules(window: Window) -> Query[Count]:
+    """Tags of all rules that brought posts, whatever rules are chosen."""
+    return Query(
+        "Rules to choose from",
+        "SELECT rule AS name, COUNT(DISTINCT id) AS posts\n"
+        "FROM `{dataset}.tweets_latest` CROSS JOIN UNNEST(rule_tags) AS rule\n"
+        f"{_WHERE}\nGROUP BY 1 ORDER BY posts DESC, name LIMIT {_RULES}",
+        window.posts()[:2],
         Count,
     )
 
 
-def by_language(window: Window) -> Query[Count]:
-    """Posts by BCP 47 tag, the most first; a post without one is 'und'."""
-    return _top("Languages", "COALESCE(lang, 'und')", "", window, TOP)
-
-
-def by_rule(window: Window) -> Query[Count]:
-    """Posts by rule tag, the most first; a post of two rules counts for both.
-
-    X allows 1,000 rules; the page shows the first and offers all of them as filters.
-    """
-    return _top("Rules", "rule", " CROSS JOIN UNNEST(rule_tags) AS rule", window, 1_000)
-
-
-def top_hashtags(window: Window) -> Query[Count]:
-    """The hashtags in most posts, without #, case folded; a post counts once a hashtag."""
-    return _top(
-        "Hashtags", "LOWER(hashtag)", " CROSS JOIN UNNEST(hashtags) AS hashtag", window, TOP
-    )
-
-
-def top_authors(window: Window) -> Query[Count]:
-    """The authors of most posts, by handle, or by id where X gave no handle."""
-    author = "COALESCE(author_username, CAST(author_id AS STRING), 'unknown')"
-    return _top("Authors", author, "", window, TOP)
-
-
-def latest_posts(window: Window, limit: int = 8) -> Query[Post]:
+def latest_posts(window: Window, limit: int = 8) -> Query[ListedPost]:
     """The posts created last, newest first."""
     return Query(
         "Latest posts",
@@ -188,43 +225,33 @@ def latest_posts(window: Window, limit: int = 8) -> Query[Post]:
         f"  COALESCE(lang, 'und') AS lang, text, rule_tags\n{_POSTS}\n"
         f"ORDER BY created_at DESC, id DESC LIMIT {limit}",
         window.posts(),
-        Post,
+        ListedPost,
     )
 
 
-def gaps(window: Window) -> Query[Mark]:
-    """Intervals without the stream that ended in the window, in order; not bound to rules."""
+def gaps(window: Window) -> Query[StreamGap]:
+    """Gaps that ended in the window, with their whole length, in order; not bound to rules."""
     return Query(
         "Gaps",
-        "SELECT DATETIME(gap_from) AS start, DATETIME(gap_to) AS `end`,\n"
-        f"  COALESCE(reason, 'unknown') AS reason, 1 AS count\n{_EVENTS}\n"
-        "  AND kind = 'gap' AND gap_from IS NOT NULL AND gap_to IS NOT NULL\n"
-        "ORDER BY gap_from, event_id LIMIT 1000",
+        "SELECT gap_from AS start, gap_to AS `end`, COALESCE(reason, 'unknown') AS reason,\n"
+        "  backfilled, reposts_missing\n"
+        "FROM `{dataset}.stream_gaps` AS gap\n"
+        "WHERE gap.at >= @since AND gap.at < @until AND gap_from < gap_to\n"
+        "ORDER BY gap_from LIMIT 1000",
         window.events(),
-        Mark,
+        StreamGap,
     )
 
 
-def dead_letters(window: Window) -> Query[Mark]:
+def dead_letters(window: Window) -> Query[Letters]:
     """Dead letters by bar of the time line and reason, in order; not bound to rules."""
     return Query(
         "Dead letters",
         "SELECT start, DATETIME_ADD(start, INTERVAL @bucket SECOND) AS `end`,\n"
         "  reason, COUNT(*) AS count\n"
-        f"FROM (SELECT {_bar('at')} AS start, COALESCE(reason, 'unknown') AS reason\n{_EVENTS}\n"
+        f"FROM (SELECT {bar('event.at')} AS start, COALESCE(reason, 'unknown') AS reason\n"
+        f"{_EVENTS}\n"
         "  AND kind = 'dead_letter')\nGROUP BY start, reason ORDER BY start, reason",
         (*window.events(), ScalarQueryParameter("bucket", "INT64", window.bucket)),
-        Mark,
-    )
-
-
-def spend(window: Window) -> Query[Spend]:
-    """The latest usage or budget event up to 35 days old, at most one row; not bound to rules."""
-    month = Window(window.until - timedelta(days=35), window.until)
-    return Query(
-        "Spend",
-        f"SELECT at, posts_used, post_budget\n{_EVENTS}\n"
-        "  AND posts_used IS NOT NULL\nORDER BY at DESC LIMIT 1",
-        month.events(),
-        Spend,
+        Letters,
     )

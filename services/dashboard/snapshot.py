@@ -1,20 +1,58 @@
-"""Everything the page shows of one window, asked at once: a page is as slow as one query."""
+"""Everything the page shows, asked at once, kept for all viewers, and kept through a fault."""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, TypeVar
 
 import queries
-from queries import Bucket, Count, Mark, Post, Spend, Totals
-from warehouse import PageWarehouse, Query
+import state
+from queries import Bucket, Carried, Count, Letters, ListedPost, StreamGap, Totals
+from state import Month, StreamState
+from warehouse import REFRESH_BYTES, Bill, Query, ViewReader, WarehouseError
 from window import Window
 
 Row = TypeVar("Row")
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+# Of what a refresh may bill, the state line's part; it reads a day whatever the viewer chose.
+STATE_BYTES = REFRESH_BYTES // 4
+VIEW_BYTES = REFRESH_BYTES - STATE_BYTES
+# Asking takes this share of the time at most: behind a slow warehouse the page renews less often.
+_BUSY_SHARE = 1 / 4
+# Views that are kept: each is a span and a choice of rules.
+_VIEWS = 50
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The queries behind an answer, and what they bill."""
+
+    queries: tuple[Query[Any], ...]
+    bill: Bill
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The state of the whole stream and its spend.
+
+    Attributes:
+        told_since: the first event known, None without one: since when a reader is at work.
+        taken: when it was asked, UTC.
+    """
+
+    state: StreamState
+    month: Month
+    told_since: datetime | None
+    asked: Asked
+    taken: datetime
 
 
 @dataclass(frozen=True)
@@ -22,69 +60,160 @@ class Snapshot:
     """The answers for one window.
 
     Attributes:
+        rankings: languages, rules, hashtags and authors, by kind.
         offered: tags of all rules that brought posts in the window's time, whatever is chosen.
-        asked: the queries behind it, for the page to show.
-        taken: when it was asked, UTC.
-        seconds: how long the answers took.
+        taken: when it was asked, UTC; the window's end.
     """
 
+    window: Window
     totals: Totals
     timeline: Sequence[Bucket]
-    languages: Sequence[Count]
-    rules: Sequence[Count]
-    hashtags: Sequence[Count]
-    authors: Sequence[Count]
-    gaps: Sequence[Mark]
-    dead_letters: Sequence[Mark]
-    posts: Sequence[Post]
-    spend: Spend | None
+    rankings: dict[str, Sequence[Count]]
+    gaps: Sequence[StreamGap]
+    dead_letters: Sequence[Letters]
+    posts: Sequence[ListedPost]
     offered: Sequence[str]
-    asked: Sequence[Query[Any]]
+    asked: Asked
     taken: datetime
-    seconds: float
 
 
-def take(warehouse: PageWarehouse, window: Window) -> Snapshot:
-    """Ask everything at once.
+def condition(reader: ViewReader, now: datetime) -> Condition:
+    """Ask how the stream is.
 
     Raises:
-        WarehouseError: one of the queries failed; the page shows all of it or says why not.
+        WarehouseError: a query failed.
     """
-    taken, started = datetime.now(UTC), time.monotonic()
-    asked: list[Query[Any]] = []
-    with ThreadPoolExecutor(max_workers=10) as pool:
-
-        def ask(
-            question: Callable[[Window], Query[Row]], about: Window = window
-        ) -> Future[list[Row]]:
-            query = question(about)
-            asked.append(query)
-            return pool.submit(warehouse.rows, query)
-
-        totals = ask(queries.totals)
-        timeline = ask(queries.timeline)
-        languages = ask(queries.by_language)
-        rules = ask(queries.by_rule)
-        hashtags = ask(queries.top_hashtags)
-        authors = ask(queries.top_authors)
-        gaps = ask(queries.gaps)
-        dead_letters = ask(queries.dead_letters)
-        posts = ask(queries.latest_posts)
-        spend = ask(queries.spend)
-        offered = ask(queries.by_rule, replace(window, rules=())) if window.rules else rules
-        return Snapshot(
-            totals=totals.result()[0],
-            timeline=timeline.result(),
-            languages=languages.result(),
-            rules=rules.result()[: queries.TOP],
-            hashtags=hashtags.result(),
-            authors=authors.result(),
-            gaps=gaps.result(),
-            dead_letters=dead_letters.result(),
-            posts=posts.result(),
-            spend=next(iter(spend.result()), None),
-            offered=sorted({count.name for count in offered.result()} | {*window.rules}),
-            asked=tuple(asked),
-            taken=taken,
-            seconds=time.monotonic() - started,
+    pulses, life = state.pulses(now), state.life(now)
+    asked = Asked((pulses, life), reader.bill((pulses, life), STATE_BYTES, "state"))
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        found = pool.submit(reader.rows, pulses, asked.bill.share(pulses.name))
+        events = reader.rows(life, asked.bill.share(life.name))
+        return Condition(
+            state.judge(found.result(), events, now),
+            state.month(events, now),
+            events[0].at if events else None,
+            asked,
+            now,
         )
+
+
+def take(reader: ViewReader, window: Window) -> Snapshot:
+    """Ask everything about a window at once: a page is as slow as its slowest query.
+
+    Raises:
+        WarehouseError: one of the queries failed, or all of them would bill too much.
+    """
+    totals, timeline = queries.totals(window), queries.timeline(window)
+    rankings, rules = queries.rankings(window), queries.rules(window)
+    gaps, letters = queries.gaps(window), queries.dead_letters(window)
+    posts = queries.latest_posts(window)
+    wanted: list[Query[Any]] = [totals, timeline, rankings, gaps, letters, posts]
+    wanted += [rules] if window.rules else []
+    # Which rules are chosen does not change how much is read, but that some are adds a query.
+    bill = reader.bill(wanted, VIEW_BYTES, window.span)
+    with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
+
+        def ask(query: Query[Row]) -> Future[list[Row]]:
+            return pool.submit(reader.rows, query, bill.share(query.name))
+
+        answers = ask(totals), ask(timeline), ask(rankings), ask(gaps), ask(letters), ask(posts)
+        offered = ask(rules).result() if window.rules else None
+        ranked = _by_kind(answers[2].result())
+        return Snapshot(
+            window=window,
+            totals=answers[0].result()[0],
+            timeline=answers[1].result(),
+            rankings={kind: counts[: queries.TOP] for kind, counts in ranked.items()},
+            gaps=answers[3].result(),
+            dead_letters=answers[4].result(),
+            posts=answers[5].result(),
+            offered=sorted(count.name for count in offered or ranked.get("rule", [])),
+            asked=Asked(tuple(wanted), bill),
+            taken=window.until,
+        )
+
+
+def _by_kind(found: Sequence[Carried]) -> dict[str, list[Count]]:
+    ranked: dict[str, list[Count]] = {}
+    for one in found:
+        name = one.handle or one.name if one.kind == "author" else one.name
+        ranked.setdefault(one.kind, []).append(Count(name, one.posts))
+    return ranked
+
+
+@dataclass
+class _Slot(Generic[Value]):
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    value: Value | None = None
+    fault: str = ""
+    again_at: float = 0.0
+
+
+class Kept(Generic[Key, Value]):
+    """The last good answer to each question, asked again when it is old, once for all viewers.
+
+    Args:
+        ask: gives the answer.
+        fresh: seconds for which an answer to this question serves.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        ask: Callable[[Key], Value],
+        fresh: Callable[[Key], float],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ask, self._fresh, self._clock = ask, fresh, clock
+        self._slots: OrderedDict[Key, _Slot[Value]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def look(self, key: Key) -> tuple[Value | None, str]:
+        """The last good answer, None before there is one, and why it is not today's, or ""."""
+        with self._lock:
+            slot = self._slots.setdefault(key, _Slot())
+            self._slots.move_to_end(key)
+            if len(self._slots) > _VIEWS:
+                self._slots.popitem(last=False)
+        with slot.lock:
+            started = self._clock()
+            if started >= slot.again_at:
+                try:
+                    slot.value, slot.fault = self._ask(key), ""
+                except WarehouseError as error:
+                    slot.fault = str(error)
+                ended = self._clock()
+                # A viewer's own timer may come a moment early.
+                rest = max(0.9 * self._fresh(key), (ended - started) / _BUSY_SHARE)
+                slot.again_at = started + rest
+            return slot.value, slot.fault
+
+
+class Desk:
+    """What all viewers of the page share: the condition of the stream, and each view.
+
+    Args:
+        every: seconds between two refreshes of a page.
+    """
+
+    def __init__(self, reader: ViewReader, every: float) -> None:
+        self.reader, self.every = reader, every
+        self._condition: Kept[str, Condition] = Kept(
+            lambda _: condition(reader, datetime.now(UTC)), lambda _: every
+        )
+        self._views: Kept[tuple[timedelta, tuple[str, ...]], Snapshot] = Kept(
+            lambda view: take(reader, Window.last(view[0], datetime.now(UTC), view[1])),
+            lambda view: self.fresh(view[0]),
+        )
+
+    def fresh(self, span: timedelta) -> float:
+        """Seconds for which the figures of this span serve: those of a month change slowly."""
+        return max(self.every, min(span.total_seconds() / 1000, 600.0))
+
+    def condition(self) -> tuple[Condition | None, str]:
+        """See Kept.look()."""
+        return self._condition.look("")
+
+    def view(self, span: timedelta, rules: Sequence[str]) -> tuple[Snapshot | None, str]:
+        """See Kept.look()."""
+        return self._views.look((span, tuple(sorted(rules))))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from google.api_core.exceptions import (
     BadRequest,
@@ -26,11 +28,14 @@ Parameter = bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter
 # A project may be domain-scoped: example.com:my-project.
 _DATASET = re.compile(r"([a-z0-9.-]+:)?[a-z0-9-]+\.[A-Za-z0-9_]+")
 # The page must say what is wrong within seconds; the client's own retries go on for ten minutes.
-_RETRY = Retry(initial=0.2, maximum=1.0, timeout=5.0)
+_RETRY = Retry(initial=0.2, maximum=1.0, timeout=3.0)
 _TIMEOUT_SECONDS = 20.0
-# A query that would read more fails instead of billing: about 6 cents at $6.25 a TiB
-# (cloud.google.com/bigquery/pricing, on-demand).
-MAXIMUM_BYTES_BILLED = 10 * 2**30
+# cloud.google.com/bigquery/pricing: on-demand analysis, 10 MB minimum a table referenced.
+DOLLARS_A_TIB, MINIMUM_BYTES = 6.25, 10 * 2**20
+# All queries of one refresh of the page together: about 0.6 cents. BigQuery refuses a query that
+# would pass its share, and bills nothing for it.
+REFRESH_BYTES = 2**30
+ESTIMATE_SECONDS = 600
 
 
 class SettingsError(Exception):
@@ -86,11 +91,38 @@ class Settings:
         return cls(dataset, environ.get("BIGQUERY_EMULATOR_HOST") or None)
 
 
-class PageWarehouse:
+@dataclass(frozen=True)
+class Bill:
+    """What a set of queries may bill together.
+
+    Attributes:
+        reads: bytes that each query reads, by its name; None on the stand-in, which counts none.
+        most: bytes that all of them together may bill.
+    """
+
+    reads: Mapping[str, int | None]
+    most: int
+
+    def bills(self, name: str) -> int:
+        """Bytes that BigQuery bills for the query of this name."""
+        return max(self.reads[name] or 0, MINIMUM_BYTES)
+
+    @property
+    def total(self) -> int:
+        """Bytes that all of them bill."""
+        return sum(map(self.bills, self.reads))
+
+    def share(self, name: str) -> int:
+        """Bytes that this query may bill: the shares add up to `most`, by the size of each."""
+        return self.most * self.bills(name) // self.total
+
+
+class ViewReader:
     """The dataset behind the page, through the official client. Safe to share between sessions."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._estimates: dict[tuple[str, Hashable], tuple[float, int | None]] = {}
         project = settings.dataset.rpartition(".")[0]
         try:
             self._client = bigquery.Client(
@@ -108,14 +140,18 @@ class PageWarehouse:
         """The text that is sent, the dataset filled in."""
         return query.sql.replace("{dataset}", self.settings.dataset)
 
-    def rows(self, query: Query[Row]) -> list[Row]:
+    def rows(self, query: Query[Row], most: int = MINIMUM_BYTES) -> list[Row]:
         """Run the query and wait for its rows.
+
+        Args:
+            query: what to ask.
+            most: bytes that it may bill; one that would bill more is refused unbilled.
 
         Raises:
             WarehouseError: it failed, or did not end within 20 seconds.
         """
         config = bigquery.QueryJobConfig(
-            query_parameters=list(query.parameters), maximum_bytes_billed=MAXIMUM_BYTES_BILLED
+            query_parameters=list(query.parameters), maximum_bytes_billed=most
         )
         try:
             result = self._client.query_and_wait(
@@ -132,8 +168,36 @@ class PageWarehouse:
         except TimeoutError as error:
             raise WarehouseError("BigQuery took longer than 20 seconds.") from error
 
+    def bill(self, queries: Sequence[Query[Any]], most: int, span: Hashable) -> Bill:
+        """What the queries would bill, by dry runs, which are free; asked again after ten minutes.
+
+        Args:
+            queries: all that are asked together.
+            most: bytes that they may bill together.
+            span: what decides how much they read: the length of the time looked at.
+
+        Raises:
+            WarehouseError: they would bill more, or BigQuery refused one.
+        """
+        with ThreadPoolExecutor(max_workers=len(queries)) as pool:
+            reads = list(pool.map(lambda query: self._estimate(query, span), queries))
+        bill = Bill({q.name: size for q, size in zip(queries, reads, strict=True)}, most)
+        if bill.total > most:
+            raise WarehouseError(
+                f"A refresh of this view would bill {size_words(bill.total)}, and it may bill "
+                f"{size_words(most)} at most. Nothing was asked or billed: choose a shorter time."
+            )
+        return bill
+
+    def _estimate(self, query: Query[Any], span: Hashable) -> int | None:
+        known = self._estimates.get((query.name, span))
+        if known is None or time.monotonic() > known[0]:
+            known = time.monotonic() + ESTIMATE_SECONDS, self.bytes_read(query)
+            self._estimates[query.name, span] = known
+        return known[1]
+
     def bytes_read(self, query: Query[Row]) -> int | None:
-        """Bytes that the query would read, by a dry run, which is free; None on the stand-in.
+        """Bytes that the query would read, by a dry run; None on the stand-in.
 
         Raises:
             WarehouseError: BigQuery refused the query.
@@ -167,13 +231,18 @@ class PageWarehouse:
             )
         if isinstance(cause, BadRequest) and "bytesBilledLimitExceeded" in str(cause):
             return (
-                "The query would read more than 10 GiB and was not run, so nothing was billed: "
-                "choose a shorter time."
+                "A query would bill more than its share of what a refresh may bill and was not "
+                "run, so nothing was billed: choose a shorter time."
             )
         if isinstance(cause, GoogleAPICallError):
             return f"BigQuery refused a query of this page: {_first_line(cause.message or '')}."
         where = self.settings.emulator or "bigquery.googleapis.com"
         return f"BigQuery cannot be reached at {where}: is it running, and is the network up?"
+
+
+def size_words(count: int) -> str:
+    """A number of bytes for people."""
+    return f"{count / 2**20:,.1f} MB" if count < 2**30 else f"{count / 2**30:,.2f} GB"
 
 
 def _first_line(text: str) -> str:

@@ -27,13 +27,25 @@ def utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(tzinfo=None)
 
 
+def duration(length: timedelta) -> str:
+    """A length of time for people, in its two largest units: 50 s, 2 h 5 min, 3 days 4 h."""
+    left = max(round(length.total_seconds()), 0)
+    parts: list[tuple[int, str]] = []
+    for unit, seconds in ((" days", 86_400), (" h", 3_600), (" min", 60), (" s", 1)):
+        count, left = divmod(left, seconds)
+        if count or parts:
+            parts.append((count, " day" if (unit, count) == (" days", 1) else unit))
+    return " ".join(f"{count}{unit}" for count, unit in parts[:2] if count) or "0 s"
+
+
 @dataclass(frozen=True)
 class Window:
     """What is looked at: posts created in [since, until), of any of the rules, or of all.
 
     Attributes:
         since: first moment, with a time zone.
-        until: first moment after it, with a time zone.
+        until: first moment after it, with a time zone: the moment when the page asks, so that
+            "the last minute" ends then.
         rules: tags of stream rules; empty for all posts.
     """
 
@@ -42,21 +54,24 @@ class Window:
     rules: tuple[str, ...] = ()
 
     @classmethod
-    def last(
-        cls, span: timedelta, now: datetime, rules: Iterable[str] = (), tick: int = 1
-    ) -> Window:
-        """The `span` that ends at the first multiple of `tick` seconds after `now`.
+    def last(cls, span: timedelta, now: datetime, rules: Iterable[str] = ()) -> Window:
+        """The `span` that ends now."""
+        return cls(now - span, now, tuple(sorted(rules)))
 
-        Viewers of one tick ask the same question, so that one answer serves them all.
-        """
-        end = datetime.fromtimestamp((now.timestamp() // tick + 1) * tick, UTC)
-        return cls(end - span, end, tuple(sorted(rules)))
+    @property
+    def span(self) -> timedelta:
+        """Its length."""
+        return self.until - self.since
 
     @property
     def bucket(self) -> int:
         """Seconds of one bar of the time line."""
-        span = self.until - self.since
-        return next((seconds for limit, seconds in _BUCKETS if span <= limit), _LONGEST_BUCKET)
+        return next((seconds for limit, seconds in _BUCKETS if self.span <= limit), _LONGEST_BUCKET)
+
+    def holds(self, start: datetime) -> bool:
+        """Whether all of the bar that begins at `start` (UTC, no zone) lies within."""
+        end = start + timedelta(seconds=self.bucket)
+        return utc(self.since) <= start and end <= utc(self.until)
 
     def posts(self) -> tuple[Parameter, ...]:
         """Parameters of a query on posts, whose created_at is a DATETIME in UTC."""

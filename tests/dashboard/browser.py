@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
+import shutil
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 from urllib.error import URLError
+from urllib.parse import urlsplit
 
-from playwright.sync_api import Page
+from PIL import Image
+from playwright.sync_api import Locator, Page
 
 from local.machine.process import free_port
 
@@ -36,22 +46,88 @@ def serve(environment: Mapping[str, str], log: Path) -> Iterator[str]:
             stderr=subprocess.STDOUT,
         )
         try:
-            _wait(f"http://127.0.0.1:{port}/_stcore/health", log)
+            wait_ready(f"http://127.0.0.1:{port}", log)
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
             server.wait(10)
 
 
-def _wait(url: str, log: Path) -> None:
+def wait_ready(url: str, log: Path | None = None) -> None:
+    """Wait until the page's server answers."""
     deadline = time.monotonic() + PATIENCE_MS / 1000
     while time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(url, timeout=1):
+            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1):
                 return
         except (URLError, OSError):
             time.sleep(0.1)
-    raise AssertionError(f"the page did not start:\n{log.read_text()}")
+    raise AssertionError(f"the page did not start:\n{log.read_text() if log else url}")
+
+
+def send(url: str, content: object) -> None:
+    """POST JSON to a stand-in's control."""
+    request = urllib.request.Request(url, json.dumps(content).encode(), method="POST")
+    with urllib.request.urlopen(request, timeout=5):
+        pass
+
+
+class Gate:
+    """A server before another that passes requests on, or, when shut, closes each connection."""
+
+    def __init__(self, behind: str) -> None:
+        self.shut = False
+        address = urlsplit(behind)
+        self._behind = (str(address.hostname), int(address.port or 80))
+        gate = self
+
+        class Passing(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                if not gate.shut:
+                    gate.pass_on(self.request)
+
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Passing)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def pass_on(self, client: socket.socket) -> None:
+        """Carry bytes both ways until one side ends or the gate shuts."""
+        with socket.create_connection(self._behind) as server:
+            while not self.shut:
+                ready, _, _ = select.select([client, server], [], [], 0.1)
+                for one in ready:
+                    data = one.recv(65_536)
+                    if not data:
+                        return
+                    (server if one is client else client).sendall(data)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def contact_sheet(pictures: Path, folder: Path) -> None:
+    """Put the pictures of all states side by side, and keep the live desktop's for the README."""
+    shutil.copy(pictures / "live-1280-light.png", folder / "dashboard.png")
+    states = ("live", "paused", "down", "empty")
+    wide = [Image.open(pictures / f"{name}-1280-light.png") for name in states]
+    narrow = [Image.open(pictures / f"{name}-390-{scheme}.png") for name in states
+              for scheme in ("light", "dark")]  # fmt: skip
+    rows = [[_cut(image, 640, 560) for image in wide], [_cut(image, 310, 720) for image in narrow]]
+    sheet = Image.new("RGB", (4 * 650 + 10, 560 + 720 + 30), "#9ca3af")
+    for top, row, step in ((10, rows[0], 650), (580, rows[1], 325)):
+        for index, image in enumerate(row):
+            sheet.paste(image, (10 + index * step, top))
+    sheet.resize((1740, 874)).save(folder / "dashboard-states.png", optimize=True)
+
+
+def _cut(image: Image.Image, width: int, height: int) -> Image.Image:
+    smaller = image.convert("RGB").resize((width, round(image.height * width / image.width)))
+    return smaller.crop((0, 0, width, min(height, smaller.height)))
 
 
 class Reader:
@@ -61,31 +137,49 @@ class Reader:
         self.page = page
 
     def open(self, url: str) -> None:
-        """Open the page and wait until it has been drawn whole."""
+        """Open the page and wait until it has been drawn whole, with figures asked since."""
+        opened = f"Figures as of {datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
         self.page.goto(url)
-        self.page.get_by_text("As of", exact=False).wait_for(timeout=PATIENCE_MS)
+        self.page.wait_for_function(
+            "opened => [...document.querySelectorAll('[data-testid=stCaptionContainer]')].some("
+            "one => one.innerText.startsWith('Figures') && one.innerText >= opened)",
+            arg=opened,
+            timeout=PATIENCE_MS,
+        )
+
+    def wait_state(self, word: str) -> None:
+        """Wait until the state line begins with this word."""
+        line = self.page.locator(".state strong")
+        line.get_by_text(word, exact=True).wait_for(timeout=PATIENCE_MS)
+
+    def _figure(self, label: str) -> Locator:
+        term = self.page.locator(".figures dt").get_by_text(label, exact=True)
+        return term.locator("xpath=following-sibling::dd[1]")
 
     def figure(self, label: str) -> str:
         """The headline figure with this label."""
-        metric = self.page.get_by_test_id("stMetric").filter(has_text=label)
-        return metric.get_by_test_id("stMetricValue").inner_text().strip()
+        return self._figure(label).inner_text().strip()
 
     def wait_figure(self, label: str, value: str) -> None:
         """Wait until a headline figure shows this value."""
-        metric = self.page.get_by_test_id("stMetric").filter(has_text=label)
-        metric.get_by_test_id("stMetricValue").get_by_text(value, exact=True).wait_for(
-            timeout=PATIENCE_MS
-        )
+        self._figure(label).get_by_text(value, exact=True).wait_for(timeout=PATIENCE_MS)
 
-    def bars(self, title: str) -> dict[str, int]:
-        """Name and number of each bar that a ranking has drawn, top to bottom."""
-        marks = self.page.locator(f'[aria-label^="{title}:"] path[aria-label^="posts: "]')
-        marks.first.wait_for(timeout=PATIENCE_MS, state="attached")
-        found = {}
-        for label in marks.evaluate_all("all => all.map(one => one.ariaLabel)"):
-            posts, name = label.removeprefix("posts: ").split("; name: ", 1)
-            found[name] = int(posts)
-        return found
+    def ranking(self, title: str) -> dict[str, tuple[str, str]]:
+        """Name, number and share of each row of a ranking, top to bottom."""
+        table = self.page.get_by_role("table", name=title)
+        table.first.wait_for(timeout=PATIENCE_MS)
+        rows = table.locator("tbody tr").evaluate_all(
+            "all => all.map(one => [...one.children].map(cell => cell.textContent))"
+        )
+        return {name: (posts, share) for name, _, posts, share in rows}
+
+    def picture(self, path: Path, width: int) -> None:
+        """A picture of the whole page."""
+        main = self.page.get_by_test_id("stMain")
+        height = main.evaluate("it => it.scrollHeight")
+        self.page.set_viewport_size({"width": width, "height": min(height, 3600)})
+        self.page.wait_for_timeout(1500)  # the charts are drawn anew
+        self.page.screenshot(path=path)
 
     def timeline(self) -> dict[str, int]:
         """Start and number of each bar of the time line."""

@@ -14,7 +14,7 @@ from google.cloud import bigquery
 
 from local.bigquery import BigQueryServer
 from tests.dashboard.store import DATASET, Store
-from warehouse import PageWarehouse, Settings
+from warehouse import Settings, ViewReader
 
 ROOT = Path(__file__).resolve().parents[2]
 VIEWS = ROOT / "infra" / "views"
@@ -59,9 +59,7 @@ def store(made: bigquery.Client) -> Store:
 
 
 @pytest.fixture
-def warehouse(
-    store: Store, server: BigQueryServer, monkeypatch: pytest.MonkeyPatch
-) -> PageWarehouse:
+def warehouse(store: Store, server: BigQueryServer, monkeypatch: pytest.MonkeyPatch) -> ViewReader:
     """The page's own way to the stand-in."""
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
-    return PageWarehouse(Settings(DATASET, server.url))
+    return ViewReader(Settings(DATASET, server.url))

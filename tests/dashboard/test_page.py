@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from local.bigquery import BigQueryServer
 from local.demo.stack import LocalStack
-from tests.dashboard.browser import PATIENCE_MS, Reader, serve
+from tests.dashboard import scenes
+from tests.dashboard.browser import PATIENCE_MS, Gate, Reader, contact_sheet, send, serve, wait_ready
+from tests.dashboard.scenes import MINUTE, SECOND
 from tests.dashboard.store import DATASET, Store, event, post
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
@@ -22,58 +25,16 @@ FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-SCREENSHOT = Path(__file__).resolve().parents[2] / "docs" / "dashboard.png"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+STATES = {"live": "Live", "paused": "Paused", "down": "Down", "empty": "No posts match"}
+NAMES = {"ko": "Korean", "en": "English", "ja": "Japanese", "es": "Spanish"}
 
 pytestmark = [
     pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: apt-get install chromium"),
     pytest.mark.timeout(240),
 ]
 
-HOSTILE = "<img src=x onerror=\"document.title='owned'\"> **bold** $x$ :smile:"
-TEXTS = (
-    ("ko", "오늘 데이터 파이프라인이 드디어 돌아간다 🎉 #데이터엔지니어링", "데이터엔지니어링"),
-    ("ko", "비 오는 날엔 고양이 사진 ☔️🐱 #고양이", "고양이"),
-    ("en", "Streaming posts into BigQuery, one row at a time 🚀 #BigQuery", "BigQuery"),
-    ("en", "My cat has learned to open doors 🐈 #cats", "cats"),
-    ("ja", "猫が窓辺で寝ている 😴 #猫", "猫"),
-    ("es", "El gato duerme al sol ☀️ #gatos", "gatos"),
-)
-AUTHORS = ("dahye", "minsu", "ben", "cara", "neko", "luz", "omar", "ines")
-
-
-def fill(store: Store) -> None:
-    """Thirteen minutes of synthetic posts that end now, a gap, dead letters, a month's usage."""
-    now = datetime.now(UTC).replace(microsecond=0)
-    rows = []
-    for number in range(1, 1201):
-        share = number / 1200
-        at = now - timedelta(seconds=780 * (1 - share) + 8 * math.sin(share * 40) + 9)
-        if 300 < (now - at).total_seconds() < 350:
-            continue
-        kind = (number * number + number // 7) % 11 % len(TEXTS)
-        lang, text, hashtag = TEXTS[kind]
-        rows.append(
-            post(
-                number,
-                at,
-                lang=lang,
-                text=text,
-                hashtags=[hashtag],
-                author_id=number * 7 % 19 % 8,
-                author_username=AUTHORS[number * 7 % 19 % 8],
-                rule_tags=["data"] if kind in (0, 2) else ["cats"],
-                inserted_at=f"{at + timedelta(milliseconds=180 + number * 37 % 140):%FT%T.%f}Z",
-            )
-        )
-    store.posts(*rows)
-    start = now - timedelta(seconds=350)
-    store.events(
-        event("g", "gap", now - timedelta(seconds=300), gap_from=start,
-              gap_to=now - timedelta(seconds=300), reason="disconnected"),
-        *(event(f"d{n}", "dead_letter", now - timedelta(seconds=600 + n), reason="malformed_line")
-          for n in range(3)),
-        event("u", "usage", now, posts_used=8231, post_budget=10000),
-    )  # fmt: skip
+HOSTILE = "<img src=x onerror=\"document.title='owned'\"> **bold** $x$ :smile: Tom & Jerry <3"
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +44,15 @@ def browser() -> Iterator[Browser]:
         running = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the pictures of this run are; UPDATE_SCREENSHOT=1 makes those of docs/ from them."""
+    folder = tmp_path_factory.mktemp("pictures")
+    yield folder
+    if os.environ.get("UPDATE_SCREENSHOT"):
+        contact_sheet(folder, DOCS)
 
 
 @pytest.fixture
@@ -103,11 +73,10 @@ def page_url(server: BigQueryServer, tmp_path_factory: pytest.TempPathFactory) -
         yield url
 
 
-def test_figures_are_the_numbers_of_the_sql(
-    store: Store, reader: Reader, page_url: str, tmp_path: Path
-) -> None:
-    """Headline, bars and time line equal what SQL counts; a rule filters them; it looks right."""
-    fill(store)
+def test_figures_are_the_numbers_of_the_sql(store: Store, reader: Reader, page_url: str) -> None:
+    """Headline, rankings and time line equal what SQL counts; a rule filters them."""
+    scenes.posts(store, scenes.now() - 13 * MINUTE, scenes.now() - 9 * SECOND)
+    scenes.history(store)
     reader.open(page_url)
     [(posts, authors)] = [
         tuple(row.values())
@@ -116,7 +85,8 @@ def test_figures_are_the_numbers_of_the_sql(
     reader.wait_figure("Posts", f"{posts:,}")
     assert reader.figure("Authors") == f"{authors}"
     assert reader.figure("Dead letters") == "3"
-    assert reader.figure("X spend, month") == "$41.16"
+    assert reader.figure("X spend this month") == "$41.16"
+    assert reader.figure("Missing") == "50 s"
     for title, name, source in (
         ("Languages", "lang", ""),
         ("Rules matched", "rule", ", UNNEST(rule_tags) AS rule"),
@@ -126,7 +96,10 @@ def test_figures_are_the_numbers_of_the_sql(
         counted = store.rows(
             f"SELECT {name} AS name, COUNT(*) AS posts FROM v.tweets_latest{source} GROUP BY 1"
         )
-        assert reader.bars(title) == {row["name"]: row["posts"] for row in counted}
+        named = {NAMES.get(row["name"], row["name"]): row["posts"] for row in counted}
+        assert reader.ranking(title) == {
+            name: (f"{count:,}", f"{count / posts:.0%}") for name, count in named.items()
+        }
     bars = store.rows(
         "SELECT FORMAT_DATETIME('%F %T UTC', start) AS start, COUNT(*) AS posts FROM ("
         "SELECT DATETIME_SUB(created_at, INTERVAL MOD(EXTRACT(SECOND FROM created_at), 10) SECOND)"
@@ -135,11 +108,9 @@ def test_figures_are_the_numbers_of_the_sql(
     assert reader.timeline() == {row["start"]: row["posts"] for row in bars}
     axis = reader.page.locator('[aria-label^="X-axis for a utc scale"]').first
     assert f"{datetime.now(UTC):%H:}" in str(axis.get_attribute("aria-label"))
-    assert reader.page.get_by_text("1 gap without the stream, 50 s in all").is_visible()
-    assert reader.page.get_by_text(TEXTS[0][1]).or_(reader.page.get_by_text(TEXTS[1][1])).count()
-
-    look(reader, tmp_path)
-
+    marks = reader.page.get_by_label("Gaps and dead letters").inner_text()
+    assert "gap, open 50 s" in marks
+    assert "gap, filled without reposts 40 s" in marks
     reader.page.get_by_label("Stream rules").click()
     reader.page.get_by_role("option", name="data").click()
     [row] = store.rows(
@@ -148,39 +119,167 @@ def test_figures_are_the_numbers_of_the_sql(
     reader.wait_figure("Posts", f"{row['n']:,}")
 
 
-def look(reader: Reader, folder: Path) -> None:
-    """Pictures at desktop and phone width; UPDATE_SCREENSHOT=1 renews the README's."""
-    page = reader.page
-    for name, width in (("phone", 390), ("desktop", 1280)):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_timeout(1500)
-        main = page.get_by_test_id("stMain")
-        assert main.evaluate("it => it.scrollWidth") <= width  # nothing to scroll sideways
-        height = main.evaluate("it => it.scrollHeight")
-        page.set_viewport_size({"width": width, "height": min(height, 3600)})
-        page.wait_for_timeout(1500)
-        page.screenshot(path=folder / f"{name}.png")
-    if os.environ.get("UPDATE_SCREENSHOT"):
-        for name in ("phone", "desktop"):
-            shutil.copy(folder / f"{name}.png", f"/tmp/{name}.png")
-        shutil.copy(folder / "desktop.png", SCREENSHOT)
+@pytest.mark.parametrize("name", scenes.SCENES)
+def test_each_state_looks_right(
+    store: Store, browser: Browser, page_url: str, album: Path, name: str
+) -> None:
+    """The state stands first, and on a phone figures and chart before the choices; nothing scrolls
+    sideways; the chart has its words.
+    """
+    scenes.SCENES[name](store)
+    schemes: list[tuple[int, Literal["light", "dark"]]] = [
+        (1280, "light"), (390, "light"), (390, "dark"),
+    ]  # fmt: skip
+    for width, scheme in schemes:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, locale="en-GB"
+        )
+        reader = Reader(context.new_page())
+        reader.open(page_url)
+        state = reader.page.locator(".state")
+        state.get_by_text(STATES[name], exact=True).wait_for(timeout=PATIENCE_MS)
+        main = reader.page.get_by_test_id("stMain")
+        assert main.evaluate("it => it.scrollWidth") <= width
+        tops = [
+            reader.page.locator(part).first.evaluate("it => it.getBoundingClientRect().top")
+            for part in (".state", ".figures.large", "[data-testid=stVegaLiteChart]",
+                         ".st-key-choices")
+        ]  # fmt: skip
+        if width == 390:
+            assert tops == sorted(tops)
+        assert tops[0] == min(tops)
+        words = reader.page.locator('[aria-label^="Posts over time:"]')
+        assert words.count() > 0
+        reader.picture(album / f"{name}-{width}-{scheme}.png", width)
+        context.close()
+
+
+def test_last_good_figures_stay_while_bigquery_is_away(
+    store: Store, reader: Reader, server: BigQueryServer, tmp_path: Path
+) -> None:
+    """The figures go on being shown, greyed and with their age; then they are renewed."""
+    with Gate(server.url) as gate:
+        environment = {"DATASET": DATASET, "BIGQUERY_EMULATOR_HOST": gate.url}
+        with serve(environment, tmp_path / "log") as url:
+            scenes.live(store)
+            reader.open(url)
+            reader.wait_state("Live")
+            posts = reader.figure("Posts")
+            assert posts != "0"
+            gate.shut = True
+            reader.wait_state("No answer")
+            said = reader.page.locator(".state").inner_text()
+            assert "What follows is" in said
+            assert reader.figure("Posts") != "0"
+            reader.page.wait_for_function(
+                "getComputedStyle(document.querySelector('.st-key-figures')).opacity < 1"
+            )
+            gate.shut = False
+            reader.wait_state("Live")
+
+
+def test_choices_last_and_are_in_the_address(store: Store, reader: Reader, page_url: str) -> None:
+    """Time and rule stay over refreshes and a new rule's post, and open the same view elsewhere."""
+    at = scenes.now()
+    store.posts(*(post(n, at - n * SECOND, rule_tags=["a & b"]) for n in range(1, 20)))
+    store.posts(post(99, at - 40 * MINUTE, rule_tags=["old"]))
+    reader.open(page_url)
+    reader.page.get_by_role("radio", name="1 hour").click()
+    reader.wait_figure("Posts", "20")
+    reader.page.get_by_label("Stream rules").click()
+    reader.page.get_by_role("option", name="a & b").click()
+    reader.wait_figure("Posts", "19")
+    store.posts(post(100, at - SECOND, rule_tags=["brand new"]))
+    store.posts(post(101, at - SECOND, rule_tags=["a & b"]))
+    reader.wait_figure("Posts", "20")
+    reader.page.keyboard.press("Escape")
+    address = reader.page.url
+    assert "rule=a" in address
+    assert "time=1" in address
+    sent = Reader(reader.page.context.new_page())
+    sent.open(address)
+    sent.wait_figure("Posts", "20")
+    assert sent.page.get_by_role("radio", name="1 hour").is_checked()
+    for name in ("__proto__", "a & b"):  # and one that brings nothing now stays chosen
+        sent.open(f"{page_url}?rule={quote(name)}")
+        sent.wait_figure("Posts", {"a & b": "20"}.get(name, "0"))
+
+
+def test_choices_by_keyboard(store: Store, reader: Reader, page_url: str) -> None:
+    """The time is reached and changed without a mouse."""
+    scenes.empty(store)
+    reader.open(page_url)
+    chosen = reader.page.get_by_role("radio", name="15 min")
+    chosen.focus()
+    reader.page.keyboard.press("ArrowRight")
+    reader.page.keyboard.press("Enter")
+    reader.page.wait_for_url("**time=1*hour*", timeout=PATIENCE_MS)
+
+
+def test_odd_names_and_long_posts_are_drawn(store: Store, reader: Reader, page_url: str) -> None:
+    """__proto__ is a name like any other; a post of 25,000 letters is cut with "more"."""
+    at = scenes.now() - 5 * SECOND
+    odd = ["__proto__", "constructor", "toString"]
+    store.posts(*(post(n, at, hashtags=odd[:n], rule_tags=odd[:n]) for n in (1, 2, 3)))
+    store.posts(post(9, at, text="word " * 5_000))
+    reader.open(page_url)
+    counted = {"__proto__": "3", "constructor": "2", "toString": "1"}
+    assert {name: posts for name, (posts, _) in reader.ranking("Rules matched").items()} == {
+        **counted, "cats": "1",
+    }  # fmt: skip
+    assert [posts for posts, _ in reader.ranking("Hashtags").values()] == ["3", "2", "1"]
+    long = reader.page.locator(".posts li").filter(has_text="word word")
+    assert long.evaluate("it => it.getBoundingClientRect().height") < 300
+    long.get_by_text("more", exact=True).click()
+    reader.page.wait_for_function(
+        "document.querySelector('.posts details[open]').getBoundingClientRect().height > 500"
+    )
 
 
 def test_text_of_a_stranger_is_text(store: Store, reader: Reader, page_url: str) -> None:
-    """HTML, Markdown and formulas in a post are shown as they were written, and do nothing."""
-    store.posts(post(1, datetime.now(UTC) - timedelta(seconds=5), text=HOSTILE))
+    """HTML, Markdown and formulas are shown as they were written, wherever they come from."""
+    at = scenes.now() - 5 * SECOND
+    store.posts(post(1, at, text=HOSTILE, rule_tags=[HOSTILE], hashtags=[HOSTILE]))
+    gap = event("g", "gap", at, gap_from=at - MINUTE, gap_to=at, reason=HOSTILE)
+    store.events(gap, event("d", "dead_letter", at, reason=HOSTILE))
     reader.open(page_url)
-    reader.page.get_by_text(HOSTILE, exact=True).wait_for(timeout=PATIENCE_MS)
+    shown = reader.page.get_by_test_id("stMain").inner_text()
+    assert shown.count(HOSTILE) >= 3
+    assert reader.page.get_by_label("Gaps and dead letters").inner_text().count(HOSTILE) == 2
     assert reader.page.title() == "X stream"
 
 
-def test_page_of_the_running_demo(reader: Reader) -> None:
-    """The demo's own page ends at the number of rows that SQL finds in the demo's view."""
-    with LocalStack(rate=40, count=120, seed=5, dashboard=True) as stack:
-        stack.wait_verdict(patience=30)
-        [row] = stack.bigquery.query(
-            f"SELECT COUNT(*) AS posts FROM `{stack.dataset}.tweets_latest`"
-        ).result()
-        assert row.posts == 120
+def test_page_of_the_running_demo_tells_each_fault(reader: Reader) -> None:
+    """Live; X away, no gap told yet; live again; the sink refusing; BigQuery away."""
+    with LocalStack(rate=25, seed=5, dashboard=True) as stack:
+        stack.wait_rows(50, timeout=30)
+        wait_ready(str(stack.dashboard_url))
         reader.open(str(stack.dashboard_url))
-        reader.wait_figure("Posts", "120")
+        reader.wait_state("Live")
+        http = {"kind": "http", "status": 503, "count": 3}
+        send(f"{stack.x_url}/_standin/faults", [{"kind": "close"}, http])
+        reader.wait_state("Down")
+        assert "the reader tries again" in reader.page.locator(".state").inner_text()
+        assert "open now" in reader.page.get_by_label("Gaps and dead letters").inner_text()
+        reader.wait_state("Live")
+        send(f"{stack.bigquery_url}/_standin/faults", {"insert_status": 503})
+        reader.wait_state("Late")
+        send(f"{stack.bigquery_url}/_standin/faults", {})
+        reader.wait_state("Live")
+        stack.hold("bigquery")
+        reader.wait_state("No answer")
+        assert reader.figure("Posts") != "0"
+
+
+@pytest.mark.parametrize(
+    ("rate", "config", "word"),
+    [(40.0, {"tweets:postBudget": 150}, "Paused"), (0.0001, {}, "No posts match")],
+)
+def test_page_of_a_demo_that_does_not_flow(
+    reader: Reader, rate: float, config: dict[str, object], word: str
+) -> None:
+    """A budget that is used up, and rules that no post matches, are told as such."""
+    with LocalStack(rate=rate, seed=5, dashboard=True, config=config) as stack:
+        wait_ready(str(stack.dashboard_url))
+        reader.open(str(stack.dashboard_url))
+        reader.wait_state(word)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+import panels
 from local.bigquery import BigQueryServer
+from queries import ListedPost
 from tests.dashboard.browser import FOLDER
 from tests.dashboard.store import DATASET, Store, post
+from warehouse import Settings, ViewReader
 
 
 @pytest.fixture
@@ -38,8 +44,25 @@ def only_error(app: AppTest) -> str:
     """The one sentence of a page that has nothing else to say."""
     assert not app.exception
     [error] = app.error
-    assert not app.metric
+    assert not figures(app)
     return str(error.value)
+
+
+def pages(app: AppTest) -> str:
+    """All of the page's own HTML, as text."""
+    assert not app.exception
+    return html.unescape(re.sub(r"<[^>]+>", "|", " ".join(map(body, app.get("html")))))
+
+
+def figures(app: AppTest) -> dict[str, str]:
+    """The headline figures by their labels."""
+    found = " ".join(map(body, app.get("html")))
+    return dict(re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", found))
+
+
+def body(element: Any) -> str:
+    """The HTML of an element that AppTest does not know closer."""
+    return str(element.proto.body)
 
 
 @pytest.mark.parametrize("dataset", ["", "tweet_data", "p.d`; DROP TABLE x", "p.d.t"])
@@ -56,10 +79,11 @@ def test_wrong_dataset_is_one_sentence(
 def test_unreachable_bigquery_is_one_sentence(
     app: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it looked, and that it will look again; not a traceback, not a wait of minutes."""
+    """Where it looked, as the state of the page; not a traceback, not a wait of minutes."""
     run(app, monkeypatch, DATASET, "http://127.0.0.1:9")
-    assert "BigQuery cannot be reached at http://127.0.0.1:9" in only_error(app)
-    assert "asks again in 2 s" in only_error(app)
+    assert "No answer" in pages(app)
+    assert "BigQuery cannot be reached at http://127.0.0.1:9" in pages(app)
+    assert not figures(app)
 
 
 def test_missing_tables_are_one_sentence(
@@ -67,7 +91,7 @@ def test_missing_tables_are_one_sentence(
 ) -> None:
     """A dataset without tables says how they come to be."""
     run(app, monkeypatch, "local-project.nowhere", server.url)
-    assert "The tables of local-project.nowhere are not there yet" in only_error(app)
+    assert "The tables of local-project.nowhere are not there yet" in pages(app)
 
 
 def test_empty_table_says_why(
@@ -76,7 +100,10 @@ def test_empty_table_says_why(
     """No post is a sentence, and the figures are zeros and dashes."""
     run(app, monkeypatch, DATASET, server.url)
     assert [info.value[:27] for info in app.info] == ["No post in the last 15 min."]
-    assert [metric.value for metric in app.metric] == ["0", "0", "–", "–", "0", "–"]
+    assert figures(app) == {
+        "Posts": "0", "Missing": "None", "X spend this month": "–", "In the last minute": "0",
+        "Authors": "0", "Post to row": "–", "Dead letters": "0",
+    }  # fmt: skip
 
 
 def test_longer_time_finds_what_the_default_does_not(
@@ -85,20 +112,54 @@ def test_longer_time_finds_what_the_default_does_not(
     """The filter by time changes what is asked; an hour holds the post of half an hour ago."""
     store.posts(post(1, datetime.now(UTC) - timedelta(minutes=30)))
     run(app, monkeypatch, DATASET, server.url)
-    assert app.metric[0].value == "0"
+    assert figures(app)["Posts"] == "0"
     app.button_group[0].set_value("1 hour").run()
-    assert app.metric[0].value == "1"
+    assert figures(app)["Posts"] == "1"
 
 
 def test_queries_are_shown_with_what_they_bill(
     app: AppTest, monkeypatch: pytest.MonkeyPatch, server: BigQueryServer, store: Store
 ) -> None:
-    """Each query stands on the page with its parameters; on the stand-in the bytes are unknown."""
+    """Each query stands on the page with its parameters, and one bound for all of them."""
     run(app, monkeypatch, DATASET, server.url)
     shown = [block.value for block in app.code]
-    assert len(shown) == 10
+    assert len(shown) == 8
     for text in shown:
         assert "@since" in text.splitlines()[0]
-        assert "created_at >= @since AND created_at < @until" in text or "at >= @since" in text
+        assert re.search(
+            r"created_at >= @(since|before) AND created_at < @until|at >= @since", text
+        )
         assert f"`{DATASET}." in text
-    assert any("does not count bytes" in caption.value for caption in app.caption)
+    [said] = [caption.value for caption in app.caption if "bills nothing" in caption.value]
+    assert "No refresh bills more than 1.00 GB, all its queries together" in said
+
+
+def test_worst_month_stands_beside_the_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a refresh bills, what a month of it is, and what it can't pass: 43,200 times 1 GiB."""
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
+    reader = ViewReader(Settings("p.d", "http://127.0.0.1:9"))
+    reader.settings = Settings("p.d", None)
+    said = panels.bill_words([20 * 2**20, 60 * 2**20], reader, 60)
+    assert "A refresh bills 80.0 MB" in said
+    assert "\\$0.00048 on demand" in said
+    assert "\\$20.60 a month if it is open day and night" in said
+    assert "can't cost more than \\$263.67 a month" in said
+
+
+@pytest.mark.timeout(60)
+def test_spaces_of_a_post_take_linear_time() -> None:
+    """A million spaces, 40 minutes when each costs all before it; the rest is behind "more"."""
+    post_ = ListedPost(7, datetime(2026, 11, 25, 9), "ann", "en", "a" + " " * 1_000_000 + "b", [])
+    shown = panels.post_html(post_, datetime(2026, 11, 26, tzinfo=UTC))
+    assert shown.count("<details>") == 1
+    assert "25 Nov 09:00" in shown  # not today: the day is told
+
+
+def test_texts_from_elsewhere_are_escaped() -> None:
+    """A tag, a reason, a handle and a post are shown as they were written: & < > and quotes."""
+    text = "Tom & Jerry <3 <b onclick='x'> &amp; \n \n $x$ **bold** :smile:"
+    post_ = ListedPost(7, datetime(2026, 11, 26), "<i>", '"en', text, ["<u>"])
+    shown = panels.post_html(post_, datetime(2026, 11, 26, tzinfo=UTC))
+    for part in ("Tom &amp; Jerry &lt;3 &lt;b onclick=&#x27;x&#x27;&gt; &amp;amp;\n$x$ **bold**",
+                 "@&lt;i&gt;", "&lt;u&gt;", 'lang="&quot;en"'):  # fmt: skip
+        assert part in shown
