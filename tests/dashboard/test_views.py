@@ -194,7 +194,7 @@ def test_spend_of_a_month_is_its_last_word(store: Store) -> None:
         event("b", "usage", NOON + timedelta(minutes=1), posts_used=800, post_budget=1000),
         event("c", "usage", NOON - timedelta(days=70), posts_used=5, post_budget=0),
     )
-    rows = store.rows("SELECT * EXCEPT (month, at) FROM v.spend_by_month ORDER BY month DESC")
+    rows = store.rows("SELECT * EXCEPT (month, `at`) FROM v.spend_by_month ORDER BY month DESC")
     assert [tuple(row.values()) for row in rows] == [
         (800, 1000, 4.0, 5.0, 0.8),
         (5, 0, 0.025, None, None),
