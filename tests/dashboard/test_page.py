@@ -16,7 +16,15 @@ from playwright.sync_api import Browser, sync_playwright
 from local.bigquery import BigQueryServer
 from local.demo.stack import LocalStack
 from tests.dashboard import scenes
-from tests.dashboard.browser import PATIENCE_MS, Gate, Reader, contact_sheet, send, serve, wait_ready
+from tests.dashboard.browser import (
+    PATIENCE_MS,
+    Gate,
+    Reader,
+    contact_sheet,
+    send,
+    serve,
+    wait_ready,
+)
 from tests.dashboard.scenes import MINUTE, SECOND
 from tests.dashboard.store import DATASET, Store, event, post
 
