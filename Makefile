@@ -66,8 +66,10 @@ fix: $(VENV)/.test ## format, and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# In the files' order: by their number of tests, which is the default, the few long ones (bench,
+# chaos, the demo) would come last, each alone on its worker.
 pytest: $(VENV)/.test
-	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.workflows.conftest import GITHUB
+
 Workflows = dict[str, dict[str, Any]]
 NOTHING: dict[str, Any] = {"runs": {"steps": []}}
 
@@ -251,3 +253,14 @@ def test_nothing_is_installed_without_its_hash(
         run = step.get("run", "")
         assert not re.search(r"\b(pip3?|uv|npm|go) (install|tool|pip)\b|\bcurl\b", run), name
         assert ("release download" in run) == ("sha256sum --check" in run), name
+
+
+def test_federation_is_told_narrowly() -> None:
+    """The commands that people copy bind the provider to the repository's number, which can't be
+    taken over as a name can, and every account to an environment.
+    """
+    told = (GITHUB.parent / "docs" / "github.md").read_text("utf-8")
+    assert '--attribute-condition="assertion.repository_id==' in told
+    subjects = re.findall(r"subject/repo:OWNER/REPO:(\w+)", told)
+    assert subjects
+    assert set(subjects) == {"environment"}
