@@ -1,6 +1,8 @@
 """What the outputs and pods tell people and Kubernetes to run is what the commands take."""
 
 import shlex
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +34,31 @@ def test_compliance_command_is_understood(
         main([*words[3:], "--help"])
     assert ended.value.code == 0
     assert "--yes" in capsys.readouterr().out
+
+
+def test_cluster_login_works_for_a_person_and_for_ci(program: Program, tmp_path: Path) -> None:
+    """The printed command asks for the DNS endpoint, in a shell where gcloud would refuse it.
+
+    With container/use_application_default_credentials set, as some people and images have it,
+    gcloud ends with an error: it takes one of the two.
+    """
+    gcloud = tmp_path / "gcloud"
+    gcloud.write_text(
+        '#!/bin/sh\necho "$CLOUDSDK_CONTAINER_USE_APPLICATION_DEFAULT_CREDENTIALS $*"\n', "utf-8"
+    )
+    gcloud.chmod(0o755)
+    said = subprocess.run(
+        ["sh", "-c", str(program.outputs["credentialsCommand"])],
+        env={
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "CLOUDSDK_CONTAINER_USE_APPLICATION_DEFAULT_CREDENTIALS": "true",
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    cluster = program.outputs["cluster"]
+    assert said == (
+        f"false container clusters get-credentials {cluster} --dns-endpoint "
+        "--region=us-central1 --project=my-project\n"
+    )
