@@ -24,6 +24,7 @@ from bench.prices import (
     STORAGE_FREE_GIB,
     TIB,
     WRITE_FREE,
+    X_CAP,
 )
 from bench.results import Section
 
@@ -132,8 +133,8 @@ def run(measured: Measured | None = None) -> Section:
         "Assumed, because no copy of a page showed it: " + "; ".join(assumed) + ". Assumed too: a "
         "Dataflow worker takes 5,000 posts/s, a function instance is used to 60 %.",
         "Before the free allowance of one Autopilot cluster an account, the cluster is "
-        f"${PRICES['gke_cluster'].usd * HOURS:.0f} more. X's pay-per-use plan ends at 2 million "
-        "posts a month in X's own words (docs.x.com, 2026), 3 million in others: beyond it, X's "
+        f"${PRICES['gke_cluster'].usd * HOURS:.0f} more. X's pay-per-use plan ends at "
+        f"{X_CAP / 1e6:g} million posts a month (docs.x.com, since 2026-08-13): beyond it, X's "
         "price is a contract, and the column is only the list price times the posts.",
     ]
     return section

@@ -12,9 +12,9 @@ from local.x.posts import ActiveRule
 from local.x.projection import KNOWN, Projection
 from local.x.query import parse
 from local.x.timeline import Timeline
+from producer.fields import asked
 from producer.messages import Message, post_message
 from producer.record import to_record
-from producer.stream import FIELDS
 
 RULES = [{"value": "데이터 OR bigquery", "tag": "data"}, {"value": "python OR cloud", "tag": "en"}]
 KINDS = {"1 KB": (900, 1150), "2.5 KB": (2200, 2800)}
@@ -33,7 +33,7 @@ def write_lines(kind: str, path: Path) -> int:
     timeline = Timeline(7, DISTINCT)
     timeline.use(rules)
     query = (
-        {name.replace("_", ".", 1): ",".join(values) for name, values in FIELDS.items()}
+        asked("")
         if kind == "1 KB"
         else {name: ",".join(sorted(values)) for name, values in KNOWN.items()}
     )

@@ -61,6 +61,9 @@ PRICES = {
 }  # fmt: skip
 
 PUBSUB_FREE = 10 * GIB
+X_CAP = 3_000_000
+"""Posts a month that X's pay-per-use plan reads (https://docs.x.com/x-api/fundamentals/post-cap,
+since 2026-08-13; usage counts posts only)."""
 RUN_FREE_CPU, RUN_FREE_MEMORY, RUN_FREE_REQUESTS = 180_000, 360_000, 2_000_000
 GKE_FREE = 74.40
 STORAGE_FREE_GIB = 10.0

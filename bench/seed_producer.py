@@ -16,7 +16,8 @@ from typing import Any
 import tweepy
 from google.cloud import pubsub_v1
 
-from producer.stream import FIELDS, XAdapter
+from producer.fields import asked
+from producer.stream import XAdapter
 
 
 class TwitterStream(tweepy.StreamingClient):  # type: ignore[misc]
@@ -39,7 +40,7 @@ def main() -> None:
     """Read until killed."""
     client = TwitterStream("bench", sys.argv[2])
     client.session.mount(XAdapter.TWEEPY_BASE, XAdapter(sys.argv[1]))
-    client.filter(**FIELDS)
+    client.filter(**{name.replace(".", "_"): names for name, names in asked("").items()})
 
 
 if __name__ == "__main__":

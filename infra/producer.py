@@ -169,6 +169,7 @@ def _container(args: ProducerArgs) -> kubernetes.core.v1.ContainerArgsDict:
                 RULES_FILE=f"{_RULES}/rules.json",
                 POST_BUDGET=str(args.settings.post_budget),
                 BACKFILL_MINUTES=str(args.settings.backfill_minutes),
+                X_FIELDS=args.settings.x_fields,
                 STATE_DIR=_STATE,
                 HOST="0.0.0.0",  # noqa: S104 - the kubelet and the collector come from outside
                 PORT=str(PORT),

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 import pulumi
@@ -33,6 +34,7 @@ PROVIDER_KEYS = {
     "buildDaemon": "docker-build:host",
 }
 _IMAGE = r"^$|^[^\s/@]+(/[^\s/@]+)+(:[\w.-]+|@sha256:[0-9a-f]{64})$"
+_X_FIELDS = Path(__file__).parents[1] / "services/producer/producer/x_fields.json"
 
 
 def _pattern(regex: str) -> StringConstraints:
@@ -45,7 +47,8 @@ _RULES = {
     "and a service account id has 30 characters)",
     "gcp:project": "a Google Cloud project id, not its number or display name",
     "gcp:region": "a region such as us-central1, not a zone",
-    "tweets:xBearerToken": "an X bearer token alone: no spaces, no quotes, no 'Bearer' before it",
+    "tweets:xBearerToken": "an X bearer token alone: no spaces, no quotes, no 'Bearer' and no "
+    "'BEARER_TOKEN=' before it",
     "tweets:xBearerTokenSecret": "the short name of a Secret Manager secret of the project",
     "tweets:dataset": "letters, digits and _ (BigQuery's rule)",
     "tweets:discardDataset": "a dataset's full name, project.dataset",
@@ -92,6 +95,7 @@ class Settings(BaseModel):
     max_delivery_attempts: Annotated[int, Field(ge=5, le=100)] = 100
     post_budget: Annotated[int, Field(ge=0)] = 10_000
     backfill_minutes: Annotated[int, Field(ge=0, le=5)] = 0
+    x_fields: str = "tweet.fields=withheld,paid_partnership&expansions=referenced_tweets.id"
     protect: bool = True
     image: Annotated[str, _pattern(_IMAGE)] = ""
     owns_registry: bool = True
@@ -109,10 +113,28 @@ class Settings(BaseModel):
     @field_validator("x_bearer_token")
     @classmethod
     def _token_is_bare(cls, token: SecretStr | None) -> SecretStr | None:
-        bare = r"[A-Za-z0-9%+/=_.~-]+"
+        bare = r"[A-Za-z0-9%+/_.~-]+=*"
         if token is not None and not re.fullmatch(bare, token.get_secret_value()):
             raise ValueError(_RULES["tweets:xBearerToken"])
         return token
+
+    @field_validator("x_fields")
+    @classmethod
+    def _x_has_them(cls, fields: str) -> str:
+        known = json.loads(_X_FIELDS.read_text("utf-8"))
+        for pair in fields.split("&") if fields else ():
+            parameter, _, names = pair.partition("=")
+            if parameter not in known:
+                raise ValueError(f"{parameter!r} is none of X's parameters {', '.join(known)}")
+            for name in names.split(","):
+                if name not in known[parameter]:
+                    near = (
+                        difflib.get_close_matches(name, known[parameter], n=1) or known[parameter]
+                    )
+                    raise ValueError(
+                        f"X has no {name!r} among its {parameter}; it has {', '.join(near)}"
+                    )
+        return fields
 
     @field_validator("sink_memory")
     @classmethod

@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 
 from bench.__main__ import main
-from bench.cost import VOLUMES
+from bench.cost import VOLUMES, run
 from bench.posts import KINDS
+from bench.prices import X_CAP
 from bench.results import Spread
 from bench.sink import IN_FLIGHT
+from local.x.settings import Settings as XSettings
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -117,3 +121,11 @@ def test_ratio_is_of_pairs() -> None:
     """The median is of the pairs' ratios, not the ratio of two medians."""
     spread = Spread.ratio([10, 100, 9], [1, 50, 9])
     assert (spread.median, spread.low, spread.high) == (2, 1, 10)
+
+
+def test_the_cost_on_paper_is_what_the_page_says() -> None:
+    """X's cap stands in the model's notes and in docs/performance.md, and is the stand-in's."""
+    words = f"X's pay-per-use plan ends at {X_CAP / 1e6:g} million posts a month"
+    assert any(words in note for note in run().notes)
+    assert words in (ROOT / "docs/performance.md").read_text("utf-8")
+    assert XSettings().usage_cap == X_CAP

@@ -32,6 +32,7 @@ def test_producer_gets_its_whole_environment(program: Program) -> None:
         "RULES_FILE": "/etc/producer/rules.json",
         "POST_BUDGET": "10000",
         "BACKFILL_MINUTES": "0",
+        "X_FIELDS": "tweet.fields=withheld,paid_partnership&expansions=referenced_tweets.id",
         "STATE_DIR": "/var/lib/producer",
         "HOST": "0.0.0.0",
         "PORT": "8080",

@@ -37,6 +37,10 @@ WRONG = [
     ("rules", [{"value": "x", "tag": "t", "label": "u"}], "rules[0].label", "not permitted"),
     ("rules", [{"value": "x", "tag": "a"}, {"value": "x", "tag": "b"}], "'x'", "twice"),
     ("rules", "cats", "tweets:rules = 'cats'", "pulumi config set"),
+    ("xFields", "media.fields=ur", "tweets:xFields = 'media.fields=ur'", "it has url;"),
+    ("xFields", "expansions=zzz", "no 'zzz'", "referenced_tweets.id"),
+    ("xFields", "tweet_fields=id", "'tweet_fields'", "tweet.fields, expansions"),
+    ("xFields", "withheld", "'withheld'", "X's parameters"),
     ("gcp:project", "My Project", "gcp:project = 'My Project'", "project id"),
     ("gcp:region", "us-central1-a", "gcp:region = 'us-central1-a'", "not a zone"),
 ]
@@ -75,7 +79,9 @@ def test_missing_key_is_named(key: str) -> None:
     assert "pulumi config set" in line
 
 
-@pytest.mark.parametrize("token", ["Bearer " + TOKEN, f'"{TOKEN}"', TOKEN + "\n", ""])
+@pytest.mark.parametrize(
+    "token", ["Bearer " + TOKEN, f'"{TOKEN}"', f"BEARER_TOKEN={TOKEN}", TOKEN + "\n", ""]
+)
 def test_token_that_was_pasted_wrong_is_refused_unseen(token: str) -> None:
     """A token with a prefix, quotes or a line end is refused, and never printed."""
     line = refused({**BASE, "xBearerToken": token})

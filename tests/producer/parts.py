@@ -32,7 +32,7 @@ from producer.store import Store
 TOKEN = "AAAAAAAAAAAAAAAAAAAAAsecret%2Btoken%3Dof-this-test"
 RULES = [{"value": "데이터 OR bigquery", "tag": "data"}, {"value": "python OR cloud", "tag": "en"}]
 
-FAST = Waits(0.0025, 0.16, 0.05, 3.2, 0.6, 9.0, 0.6)
+FAST = Waits(0.0025, 0.16, 0.05, 3.2, 0.6, 9.0, 0.6, 0.5)
 """X's back-off rules on a clock a hundred times as fast."""
 
 

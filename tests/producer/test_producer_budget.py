@@ -13,7 +13,7 @@ import pytest
 from local.x import XServer
 from producer.budget import Budget, Usage, UsageError, last_reset, next_reset, read_usage
 from producer.store import Store
-from producer.stream import Stream
+from producer.x_api import XApi
 
 
 def _moment(text: str) -> float:
@@ -225,7 +225,7 @@ def test_no_limit() -> None:
 def test_reads_x_usage(make_x: Callable[..., XServer]) -> None:
     """X's endpoint is read; an error or an answer of another form is one line."""
     x = make_x(usage=123, cap_reset_day=17)
-    client = Stream("some-token", x.url)
+    client = XApi("some-token", x.url)
     usage = read_usage(client)
     assert (usage.posts, usage.reset_day) == (123, 17)
     assert usage.at == pytest.approx(time.time(), abs=5), "X's clock, by its Date header"

@@ -10,15 +10,19 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
 from local.x import XServer
-from producer import stream
+from producer import stream, x_api
 from producer.lines import Lines
+from producer.reconcile import reconcile
+from producer.rules import Rule
 from producer.stream import End, Stream
+from producer.x_api import Kind, XApi
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -99,14 +103,13 @@ def _read(url: str, handler: Handler) -> End:
 
 
 def test_host_is_overridden_for_stream_and_calls() -> None:
-    """What tweepy addresses to api.twitter.com goes to the base URL, path and token kept."""
+    """What tweepy and our calls ask for goes to the base URL, path and token kept."""
 
     def answer(sock: socket.socket) -> None:
         sock.sendall(HEAD + b"Content-Length: 2\r\n\r\n{}")
 
     with serving(answer) as (url, seen):
-        client = Stream("some-token", f"{url}/proxy")
-        client.get_rules()
+        XApi("some-token", f"{url}/proxy").call("GET", "/2/tweets/search/stream/rules")
         _read(f"{url}/proxy", Handler())
     assert seen[0].startswith(b"GET /proxy/2/tweets/search/stream/rules HTTP/1.1\r\n")
     assert seen[1].startswith(b"GET /proxy/2/tweets/search/stream HTTP/1.1\r\n")
@@ -227,12 +230,12 @@ def test_silence_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_calls_have_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A rules call that X never answers does not hang for ever, as tweepy's would."""
-    monkeypatch.setattr(stream, "CALL_TIMEOUT", (1, 0.3))
+    monkeypatch.setattr(x_api, "CALL_TIMEOUT", (1, 0.3))
     with (
         serving(lambda _: time.sleep(1)) as (url, _),
         pytest.raises(requests.exceptions.ReadTimeout),
     ):
-        Stream("some-token", url).get_rules()
+        XApi("some-token", url).call("GET", "/2/tweets/search/stream/rules")
 
 
 def test_refusal_is_told_with_words_and_reset() -> None:
@@ -246,10 +249,42 @@ def test_refusal_is_told_with_words_and_reset() -> None:
 
     with serving(answer(b"0")) as (url, _):
         end = _read(url, Handler())
-    assert (end.reason, end.status, end.reset) == ("http_429", 429, 1_700_000_000)
-    assert "Too Many Requests" in end.words
+    assert end.reason == "http_429"
+    assert end.refusal
+    assert (end.refusal.kind, end.refusal.reset) == (Kind.LIMIT, 1_700_000_000)
+    assert "Too Many Requests" in end.refusal.words
     with serving(answer(b"44")) as (url, _):
-        assert _read(url, Handler()).reset is None
+        end = _read(url, Handler())
+    assert end.refusal
+    assert end.refusal.reset is None
+
+
+def test_a_page_with_200_is_no_stream() -> None:
+    """HTML in place of a stream, as a proxy sends it, is a refusal in one line: no line of it is
+    read, and nothing counts as connected.
+    """
+    page = b"<html>\n<body>\nSign in to the hotel\n</body>\n</html>"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % len(page)
+    handler = Handler()
+    with serving(lambda sock: sock.sendall(head + page)) as (url, _):
+        end = _read(url, handler)
+    assert (handler.lines, handler.accepted, end.connected) == ([], 0, False)
+    assert end.refusal
+    assert end.refusal.kind is Kind.STRANGER
+    assert "Sign in to the hotel" in str(end.refusal)
+    assert "\n" not in str(end.refusal)
+
+
+def test_netrc_never_replaces_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry for every host in ~/.netrc does not reach X in place of the token."""
+    path = tmp_path / "netrc"
+    path.write_text("default login somebody password sesame\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(path))
+    with serving(lambda sock: sock.sendall(HEAD + b"Content-Length: 0\r\n\r\n")) as (url, seen):
+        _read(url, Handler())
+    assert b"Authorization: Bearer some-token\r\n" in seen[0]
+    assert b"Basic" not in seen[0]
 
 
 def test_unreachable() -> None:
@@ -277,8 +312,7 @@ def test_stop_is_at_once_and_loses_nothing(make_x: Callable[..., XServer]) -> No
     stand-in saw acknowledged was read.
     """
     x = make_x(rate=0)
-    client = Stream("some-token", x.url)
-    client.request("POST", "/2/tweets/search/stream/rules", json={"add": [{"value": "cloud"}]})
+    reconcile(XApi("some-token", x.url), [Rule("cloud")])
     handler = Handler()
     stream = Stream("some-token", x.url, handler)
     ends: list[End] = []

@@ -18,9 +18,9 @@ from typing import Any
 from operations.errors import OperationError, UnavailableError, WrongInputError
 from operations.gaps import Span
 from operations.x_account import XAccount
+from producer.fields import asked
 from producer.record import SNOWFLAKE_EPOCH, created_ms, integer
 from producer.rules import Rule
-from producer.stream import FIELDS
 
 DOLLARS_A_COUNT = 0.005
 """Price of one count request."""
@@ -29,11 +29,8 @@ EMPTY_SECONDS = 2.0
 """Pause after an empty page, so that X's 450 requests in 15 minutes are never passed by these."""
 _EMPTY_PAGES = 30
 _KEYS = ("id", "media_key", "username")
-_PARAMETERS = {
-    name.replace("_", ".", 1): ",".join(value)
-    for name, value in FIELDS.items()
-    if name.endswith("_fields")
-}
+# What the columns need. The stream's further fields are not bought again: no search gives reposts.
+_PARAMETERS = asked("")
 
 
 @dataclass(frozen=True)
@@ -164,11 +161,11 @@ class GapSearch:
 
     def _query(self, rule: Rule) -> dict[str, str]:
         # What lies outside the gap, but in its whole seconds, is dropped.
-        asked = self.span.whole_seconds
+        span = self.span.whole_seconds
         return {
             "query": rule.value,
-            "start_time": f"{asked.start:%Y-%m-%dT%H:%M:%SZ}",
-            "end_time": f"{asked.end:%Y-%m-%dT%H:%M:%SZ}",
+            "start_time": f"{span.start:%Y-%m-%dT%H:%M:%SZ}",
+            "end_time": f"{span.end:%Y-%m-%dT%H:%M:%SZ}",
         }
 
     def _call(self, kind: str, query: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -180,7 +177,6 @@ class GapSearch:
         parameters: dict[str, Any] = {
             **self._query(progress.rule),
             "max_results": size,
-            "expansions": ",".join(FIELDS["expansions"]),
             **_PARAMETERS,
         }
         if progress.tokens:
@@ -245,7 +241,9 @@ def _includes(post: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, A
     kinds = {kind: _objects(items) for kind, items in includes.items()}
     posts = {item.get("id"): item for item in [*kinds.get("tweets", ()), *kinds.get("posts", ())]}
     named = {
-        name for path in FIELDS["expansions"] for name in _expanded(post, path.split("."), posts)
+        name
+        for path in _PARAMETERS["expansions"].split(",")
+        for name in _expanded(post, path.split("."), posts)
     }
     found = {
         kind: [item for item in items if named & {item.get(key) for key in _KEYS}]

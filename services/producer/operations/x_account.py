@@ -8,16 +8,16 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 import requests
-import tweepy
 
 from operations.errors import OperationError, UnavailableError, WrongInputError
 from operations.settings import Settings
 from operations.text import harmless, tell
 from producer.budget import UsageError, read_usage
 from producer.log import hide
-from producer.rules import Rule, active_rules
+from producer.reconcile import active_rules
+from producer.rules import Rule
 from producer.settings import SettingsError
-from producer.stream import XAdapter
+from producer.x_api import Kind, XApi, XRefusal, XRefusedError, XSession
 
 _TRIES = 4
 _WINDOW_SECONDS = 15 * 60
@@ -38,11 +38,10 @@ class XAccount:
         except SettingsError as error:
             raise WrongInputError(str(error)) from None
         hide(token)
+        self._token = token
         self._base_url = settings.api_base_url
         self._called = -math.inf
-        self._authorization = {"Authorization": f"Bearer {token}"}
-        self._client = tweepy.Client(token)
-        self._client.session.mount(XAdapter.TWEEPY_BASE, XAdapter(settings.api_base_url))
+        self._api = XApi(token, settings.api_base_url)
 
     def call(
         self,
@@ -58,38 +57,42 @@ class XAccount:
             WrongInputError: X refuses the request or the token (400, 401); its words.
             UnavailableError: anything else that did not pass in four tries.
         """
+        what = f"{method} {route}"
         for attempt in range(1, _TRIES + 1):
             time.sleep(max(0.0, self._called + every - time.monotonic()) if every else 0.0)
             try:
-                answer = self._client.request(method, route, params=params, json=json).json()
-            except tweepy.TooManyRequests as error:
-                headers = error.response.headers
-                if headers.get("x-rate-limit-remaining", "0") != "0":
-                    # No rate limit: the month's cap is used up, which no waiting of ours mends.
-                    raise _refusal(error, f"{method} {route}") from None
-                self._wait(headers.get("x-rate-limit-reset", ""))
-            except (tweepy.HTTPException, requests.RequestException, ValueError) as error:
-                if not _passing(error) or attempt == _TRIES:
-                    raise _refusal(error, f"{method} {route}") from None
+                answer = self._api.call(method, route, params, json)
+            except XRefusedError as error:
+                refusal = error.refusal
+                if refusal.kind is Kind.LIMIT:
+                    self._wait(refusal.reset)
+                elif refusal.status < 500 or attempt == _TRIES:
+                    raise _refused(refusal, what) from None
+                else:
+                    time.sleep(attempt)
+            except requests.RequestException as error:
+                if attempt == _TRIES:
+                    raise UnavailableError(
+                        f"X is not reached for {what} ({type(error).__name__}): check the network "
+                        "and, where it is set, X_API_BASE_URL"
+                    ) from None
                 time.sleep(attempt)
             else:
                 self._called = time.monotonic()
-                if not isinstance(answer, dict):
-                    raise UnavailableError(f"X answered {method} {route} with no JSON object")
-                return answer
-        raise UnavailableError(f"X answers {method} {route} with 429 again and again: try later")
+                return dict(answer)
+        raise UnavailableError(f"X answers {what} with 429 again and again: try later")
 
     def rules(self) -> tuple[Rule, ...]:
         """Return the rules that are active on X."""
         try:
-            return active_rules(self._client)
-        except (tweepy.HTTPException, requests.RequestException, ValueError) as error:
-            raise _refusal(error, "the stream's rules") from None
+            return active_rules(self)
+        except XRefusedError as error:
+            raise _refused(error.refusal, "the stream's rules") from None
 
     def posts_used(self) -> int:
         """Return X's count of posts used in this billing month."""
         try:
-            return read_usage(self._client).posts
+            return read_usage(self._api).posts
         except UsageError as error:
             raise UnavailableError(f"X's usage could not be read: {error}") from None
 
@@ -115,15 +118,11 @@ class XAccount:
     ) -> Iterator[requests.Response]:
         # X's own addresses want the token; those of a storage service must never see it.
         own = urlsplit(address).netloc == urlsplit(self._base_url).netloc
-        headers = {"Content-Type": "text/plain", **(self._authorization if own else {})}
+        session = XSession(self._token if own else None)
+        headers = {"Content-Type": "text/plain"}
         try:
-            with requests.request(
-                method,
-                address,
-                data=body,
-                headers=headers,
-                timeout=_TRANSFER_TIMEOUT,
-                stream=True,
+            with session.request(
+                method, address, data=body, headers=headers, timeout=_TRANSFER_TIMEOUT, stream=True
             ) as answer:
                 answer.raise_for_status()
                 yield answer
@@ -135,30 +134,16 @@ class XAccount:
                 f"the compliance job's file could not be moved ({method}): {why}"
             ) from None
 
-    def _wait(self, reset: str) -> None:
-        until = float(reset) if reset.isascii() and reset.isdigit() else time.time() + 60
+    def _wait(self, reset: float | None) -> None:
+        until = time.time() + 60 if reset is None else reset
         seconds = min(max(until - time.time() + 1, 1), _WINDOW_SECONDS)
         tell(f"X's rate limit is reached: waiting {seconds:.0f} s ...")
         time.sleep(seconds)
 
 
-def _passing(error: Exception) -> bool:
-    return isinstance(error, (tweepy.TwitterServerError, requests.RequestException))
-
-
-def _refusal(error: Exception, what: str) -> OperationError:
-    if isinstance(error, tweepy.HTTPException):
-        text = f"X answers {what}: {harmless(' '.join(str(error).split()))[:500]}"
-        if isinstance(error, tweepy.Unauthorized):
-            return WrongInputError(f"{text}: check X_BEARER_TOKEN_FILE or X_BEARER_TOKEN")
-        if isinstance(error, tweepy.BadRequest):
-            return WrongInputError(text)
-        if error.response.status_code in {402, 403, 429}:
-            text += ": see credits, cap and project of the app in X's console (console.x.com)"
-        return UnavailableError(text)
-    if isinstance(error, requests.RequestException):
-        return UnavailableError(
-            f"X is not reached for {what} ({type(error).__name__}): check the network and, where "
-            "it is set, X_API_BASE_URL"
-        )
-    return UnavailableError(f"X answers {what} with something else than JSON")
+def _refused(refusal: XRefusal, what: str) -> OperationError:
+    wrong = refusal.kind in (Kind.REQUEST, Kind.BEARER)
+    kind = WrongInputError if wrong else UnavailableError
+    # What the settings of the stream are to a 400 of the stream, its own words are to a command.
+    fix = "" if refusal.kind is Kind.REQUEST else f": {refusal.kind}"
+    return kind(f"X answers {what}: {harmless(refusal.words)}{fix}")

@@ -18,8 +18,8 @@ from producer.store import StateError
 
 _EPILOG = """\
 environment: X_BEARER_TOKEN or X_BEARER_TOKEN_FILE (needed), TOPIC, DEAD_LETTER_TOPIC, RULES_FILE,
-X_API_BASE_URL, POST_BUDGET, BACKFILL_MINUTES, STATE_DIR, HOST, PORT, INSTANCE, LOG_LEVEL;
-Google credentials as usual.
+X_API_BASE_URL, X_FIELDS, POST_BUDGET, BACKFILL_MINUTES, STATE_DIR, HOST, PORT, INSTANCE,
+LOG_LEVEL; Google credentials as usual.
 exit codes: 0 stopped by a signal, everything read is published or kept in STATE_DIR; 1 Pub/Sub
 refuses the topic (everything is kept); 2 a setting, a rule or the token is wrong."""
 

@@ -25,6 +25,7 @@ class Waits:
     limit_first: float = 60.0
     limit_max: float = 900.0
     healthy: float = 60.0
+    monthly: float = 3_600.0
 
 
 class Backoff:
@@ -77,6 +78,15 @@ class Backoff:
             # X's windows are 15 minutes: a later moment is a slip, here or there.
             wait = max(wait, min(reset - time.time(), 2 * self._waits.limit_max))
         return wait
+
+    def monthly(self, period_end: float) -> float:
+        """Return the wait for spent credits or a month's cap: an hour, or until the month ends.
+
+        Args:
+            period_end: when X's month ends, seconds since 1970.
+        """
+        until = period_end - time.time()
+        return min(self._waits.monthly, until) if until > 0 else self._waits.monthly
 
 
 class Pacer:

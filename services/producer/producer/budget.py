@@ -20,10 +20,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
-import tweepy
 
 from producer.record import integer
 from producer.store import Store
+from producer.x_api import XApi, XRefusedError
 
 log = logging.getLogger(__name__)
 
@@ -58,24 +58,24 @@ class Usage:
     at: float
 
 
-def read_usage(client: tweepy.StreamingClient) -> Usage:
+def read_usage(client: XApi) -> Usage:
     """Ask X.
 
     Raises:
         UsageError: no answer, an error, or an answer of another form.
     """
     try:
-        response = client.request("GET", "/2/usage/tweets", params={"usage.fields": _FIELDS})
-        data = response.json()["data"]
+        body, headers = client.send("GET", "/2/usage/tweets", {"usage.fields": _FIELDS})
+        data = body["data"]
         posts, day = integer(data["project_usage"]), integer(data["cap_reset_day"])
-    except (tweepy.HTTPException, requests.RequestException) as error:
+    except (XRefusedError, requests.RequestException) as error:
         raise UsageError(" ".join(str(error).split())[:300]) from None
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"an answer without {error}") from None
     if posts is None or day is None or not 1 <= day <= 31:
         raise UsageError(f"an answer that is no usage: {str(data)[:200]}")
     try:
-        at = parsedate_to_datetime(response.headers["Date"]).timestamp()
+        at = parsedate_to_datetime(headers["Date"]).timestamp()
     except (KeyError, ValueError):
         at = time.time()
     return Usage(posts, day, at)

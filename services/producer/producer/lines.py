@@ -1,15 +1,13 @@
-"""What becomes of each line of the stream, and of all that a chunk of it holds."""
+"""What a line of the stream is, and what becomes of all that a chunk of it holds."""
 
 from __future__ import annotations
 
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import orjson
 
 from producer import record
 from producer.budget import Budget
@@ -17,6 +15,7 @@ from producer.gap import Coverage, made_at
 from producer.log import OncePerMinute
 from producer.messages import (
     BUDGET,
+    DISCONNECTED,
     MAX_DATA,
     POSTS,
     Entry,
@@ -27,7 +26,7 @@ from producer.messages import (
     post_message,
 )  # fmt: skip
 from producer.outbox import Outbox
-from producer.parsing import LineError, control_reason, control_words, parse
+from producer.parsing import LineError, control_reason, control_words, is_farewell, parse
 from producer.settings import Settings
 from producer.stats import Stats
 from producer.store import Store
@@ -45,6 +44,7 @@ class Line:
     Attributes:
         entries: what is to be kept and published.
         post_id: of the post that it holds.
+        rules: X's ids of the rules that the post matched.
         control: the message about the stream that it holds.
         reason: why it holds neither: malformed_line or too_large.
         detail: the same for a person; of a post, what is odd about it.
@@ -52,6 +52,7 @@ class Line:
 
     entries: list[Entry] = field(default_factory=list)
     post_id: int | None = None
+    rules: Sequence[str] = ()
     control: dict[str, Any] | None = None
     reason: str = ""
     detail: str = ""
@@ -74,13 +75,12 @@ class Line:
         if len(line) > MAX_LINE:
             return bury("too_large", f"a line of more than {MAX_LINE} bytes")
         try:
-            parsed = parse(line)
-            body = parsed.body
+            body, raw = parsed = parse(line)
             if not parsed.is_post:
                 reason = control_reason(body)
                 row = event("control_message", producer, at=at, reason=reason, detail=body)
                 return cls([Entry(POSTS, event_message(row), at)], control=body)
-            row = record.to_record(body, parsed.raw, at)
+            row = record.to_record(body, raw, at)
             message = post_message(row)
         except LineError as error:
             return bury("malformed_line", str(error))
@@ -93,7 +93,8 @@ class Line:
             return bury("too_large", f"a row of {size} bytes; a Pub/Sub message holds {MAX_DATA}")
         odd = "" if record.created_at(body["data"].get("created_at")) else "created_at_missing"
         post_id = int(row["id"])
-        return cls([Entry(POSTS, message, made_at(at, post_id))], post_id, detail=odd)
+        entries = [Entry(POSTS, message, made_at(at, post_id))]
+        return cls(entries, post_id, record.rule_ids(body), detail=odd)
 
 
 class Lines:
@@ -107,6 +108,7 @@ class Lines:
     Args:
         outbox: where all goes; None only counts.
         store: the outbox's.
+        matched: given the ids of the rules that a post matched, and when it was made.
         echo: given each post as X sent it.
         interrupt: called with the reason when the connection must end now.
     """
@@ -118,6 +120,7 @@ class Lines:
         budget: Budget,
         coverage: Coverage,
         stats: Stats,
+        matched: Callable[[Iterable[str], int], None],
         echo: Callable[[bytes], None] | None,
         interrupt: Callable[[str], None],
     ) -> None:
@@ -127,6 +130,7 @@ class Lines:
         self._budget = budget
         self._coverage = coverage
         self._stats = stats
+        self._matched = matched
         self._echo = echo
         self._interrupt = interrupt
         self._once = OncePerMinute(log)
@@ -139,6 +143,7 @@ class Lines:
         """Forget the last connection."""
         self.control: str | None = None
         self.truncated_line: dict[str, Any] | None = None
+        self._over = False
 
     def connected(self) -> None:
         """X accepted the connection."""
@@ -171,6 +176,9 @@ class Lines:
                 f"X says: {control_words(found.control)}",
                 logging.WARNING,
             )
+            if is_farewell(found.control):
+                self._over = True
+                self._interrupt(DISCONNECTED)
             return
         self._charged += 1  # also a line that cannot be used
         if self._coverage.gap is not None:
@@ -182,6 +190,7 @@ class Lines:
             self._say(found.reason, f"A line cannot be used: {found.detail}: {shown}")
             return
         self._coverage.covered(at, found.post_id)
+        self._matched(found.rules, made_at(at, found.post_id))
         stats.posts += 1
         stats.last_post = at / 1e6
         stats.lag_from = (at, found.post_id)
@@ -195,6 +204,8 @@ class Lines:
     def keep_alive(self) -> None:
         """A blank line came."""
         self._stats.keep_alives += 1
+        if self._over:
+            return  # X has said that no post comes any more
         at = now()
         if self._coverage.gap is not None:
             self._close_gap(at, None)
@@ -210,8 +221,8 @@ class Lines:
         the gap, which is where its time belongs.
         """
         try:
-            orjson.loads(part)
-        except orjson.JSONDecodeError:
+            parse(part)
+        except LineError:
             found = _ID.search(part)
             self.truncated_line = {"bytes": len(part), "id": found[1].decode() if found else None}
         else:

@@ -30,6 +30,9 @@ POSTS, LETTERS = 0, 1
 # Our own reasons to disconnect; none of them is a failure of the stream.
 SHUTDOWN, BUDGET, FULL, DISK = "shutdown", "budget", "buffer_full", "disk_full"
 ON_PURPOSE = frozenset({SHUTDOWN, BUDGET, FULL, DISK})
+# X's reasons, in our words.
+DISCONNECTED = "disconnected"
+TAKEN_OVER = "rules_taken_over"
 
 
 class Message(NamedTuple):

@@ -13,19 +13,20 @@ from collections.abc import Callable
 from typing import Any
 
 import requests
-import tweepy
 
 from producer.backoff import Backoff, Pacer
 from producer.budget import Budget
+from producer.fields import asked
 from producer.gap import Coverage
 from producer.lines import Lines
-from producer.messages import BUDGET, DISK, ON_PURPOSE, SHUTDOWN, event
+from producer.messages import BUDGET, DISCONNECTED, DISK, ON_PURPOSE, SHUTDOWN, event
 from producer.outbox import Outbox
 from producer.rulebook import RuleBook, words
 from producer.rules import RulesError
 from producer.settings import Settings, SettingsError
 from producer.stats import Stats
-from producer.stream import FIELDS, End, Stream, rate_limit_reset
+from producer.stream import End, Stream
+from producer.x_api import FINAL, MONTHLY, Kind, XRefusal, XRefusedError
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +74,10 @@ class Reader:
         self._lock = threading.Lock()
         self._stream: Stream | None = None
         self._token = ""
-        self._lines = Lines(settings, outbox, budget, coverage, stats, echo, self.interrupt)
-        self._rules_applied = False
+        self._lines = Lines(
+            settings, outbox, budget, coverage, stats, rules.matched, echo, self.interrupt
+        )
+        self._rules_applied = self._rules_lost = False
         self.failure: StopError | None = None
 
     def run(self) -> None:
@@ -174,34 +177,38 @@ class Reader:
         return True
 
     def _apply_rules(self) -> None:
+        """Make X's rules ours. At a reconnect a call that fails does not hold up the stream: the
+        rules were ours, and the rule book looks again.
+        """
+        known = self._rules.in_force and not self._rules_lost
         try:
             self._token = self._settings.token.read()
             self._rules.apply()
         except (RulesError, SettingsError) as error:
-            if self._lines.ever_connected:
-                log.error("%s", error)  # noqa: TRY400 - a line for a person, not a fault
+            if not self._lines.ever_connected:
+                raise StopError(str(error), 2) from None
+            log.error("%s", error)  # noqa: TRY400 - a line for a person, not a fault
+            if not known:
                 self._wait(self._backoff.refused())
-                return
-            raise StopError(str(error), 2) from None
-        except tweepy.HTTPException as error:
-            status = error.response.status_code
-            self._coverage.ended(f"http_{status}")
-            self._refused(status, words(error), rate_limit_reset(error.response), "the rules")
+        except XRefusedError as error:
+            if not known:
+                self._coverage.ended(f"http_{error.refusal.status}")
+                self._refused(error.refusal, "the rules")
         except requests.RequestException as error:
-            wait = self._backoff.unreachable()
-            self._coverage.ended("unreachable")
-            log.warning(
-                "X cannot be reached at %s (X_API_BASE_URL): %s. Again in %.1f s",
-                self._settings.api_base_url,
-                words(error),
-                wait,
-            )
-            self._wait(wait)
+            if not known:
+                wait = self._backoff.unreachable()
+                self._coverage.ended("unreachable")
+                log.warning(
+                    "X cannot be reached at %s (X_API_BASE_URL): %s. Again in %.1f s",
+                    self._settings.api_base_url, words(error), wait,
+                )  # fmt: skip
+                self._wait(wait)
         else:
-            self._stats.rules = self._rules.count
-            self._rules_applied = True
+            known, self._rules_lost = True, False
             if not self._lines.ever_connected:
                 self._before_first_connect()
+        self._stats.rules = self._rules.count
+        self._rules_applied = known
 
     def _connection(self) -> End:
         try:
@@ -209,7 +216,7 @@ class Reader:
         except SettingsError as error:
             if not self._lines.ever_connected:
                 raise StopError(str(error), 2) from None
-            return End("http_401", status=401, words=str(error))
+            return End("http_401", refusal=XRefusal(401, str(error), Kind.BEARER))
         self._lines.begin()
         stream = Stream(self._token, self._settings.api_base_url, self._lines)
         with self._lock:
@@ -222,7 +229,7 @@ class Reader:
         self._stats.connects += 1
         self._stats.reconnects += self._stats.connects > 1
         self._pacer.connecting()
-        params: dict[str, Any] = dict(FIELDS)
+        params: dict[str, Any] = dict(asked(self._settings.fields))
         if self._settings.backfill_minutes:
             params["backfill_minutes"] = self._settings.backfill_minutes
         end = stream.read(params)
@@ -232,7 +239,8 @@ class Reader:
 
     def _after(self, end: End) -> None:
         control, truncated = self._lines.control, self._lines.truncated_line
-        reason = {"closed": "disconnected", "reset": "disconnected"}.get(end.reason, end.reason)
+        reason = DISCONNECTED if end.reason in ("closed", "reset") else end.reason
+        self._rules_applied = False
         self._stats.ends[reason] += 1
         if end.connected:
             self._backoff.after(uptime=end.uptime, had_data=end.had_data)
@@ -249,11 +257,11 @@ class Reader:
         if end.connected:
             # The gap's own event comes with the next connection; until then this one says it.
             self._tell("disconnected", reason=reason, gap_from=self._coverage.until)
-        if end.status is not None:
-            self._refused(end.status, end.words, end.reset, "the stream")
+        if end.refusal is not None:
+            self._refused(end.refusal, "the stream")
             return
         if control == "TooManyConnections":
-            self._refused(429, f"{control} {end.words}", end.reset, "the stream")
+            self._refused(XRefusal(200, control, Kind.CONNECTIONS), "the stream")
             return
         wait = self._backoff.dropped() if end.connected else self._backoff.unreachable()
         log.warning(
@@ -262,20 +270,19 @@ class Reader:
         )  # fmt: skip
         self._wait(wait)
 
-    def _refused(self, status: int, text: str, reset: float | None, what: str) -> None:
-        if status in (400, 401, 403) and not self._lines.ever_connected:
-            raise StopError(f"X refuses {what}: {text}. {_fix(status)}", 2)
-        wait = self._backoff.limited(reset) if status == 429 else self._backoff.refused()
-        hint = ""
-        if status == 409 or "RuleConfigurationIssue" in text:
-            self._rules_applied = False
-        if "TooManyConnections" in text:
-            hint = (
-                " Another connection of this app is open; a stale one is ended by DELETE "
-                "/2/connections/filtered_stream."
-            )
-        log.error("X refuses %s: %s.%s Again in %.0f s", what, text, hint, wait)
-        self._wait(wait, token=status in (401, 403))
+    def _refused(self, refusal: XRefusal, what: str) -> None:
+        kind = refusal.kind
+        if kind in FINAL and not self._lines.ever_connected:
+            raise StopError(f"X refuses {what}: {refusal}", 2)
+        if kind in MONTHLY:
+            wait = self._backoff.monthly(self._budget.period_end)
+        elif kind in (Kind.LIMIT, Kind.CONNECTIONS):
+            wait = self._backoff.limited(refusal.reset)
+        else:
+            wait = self._backoff.refused()
+        self._rules_lost = self._rules_lost or kind is Kind.RULES
+        log.error("X refuses %s: %s Again in %.0f s", what, refusal, wait)
+        self._wait(wait, token=kind in FINAL | MONTHLY)
 
     def _wait(self, seconds: float, *, token: bool = False) -> None:
         """Wait, but no longer than until stop(), or until the token file holds another token."""
@@ -298,13 +305,3 @@ class Reader:
     def _tell(self, kind: str, **columns: Any) -> None:
         if self._outbox is not None:
             self._outbox.event(event(kind, self._settings.instance, **columns))
-
-
-def _fix(status: int) -> str:
-    if status == 401:
-        return "Check the bearer token (X_BEARER_TOKEN or X_BEARER_TOKEN_FILE): X does not know it."
-    if status == 403:
-        return (
-            "The X app of this bearer token has no right to the filtered stream: see its project."
-        )
-    return "Check the settings of the stream, BACKFILL_MINUTES first: not every X plan allows it."

@@ -110,6 +110,11 @@ def rule_tags(line: Mapping[str, Any]) -> list[str]:
     return list(tags)
 
 
+def rule_ids(line: Mapping[str, Any]) -> list[str]:
+    """Return X's ids of the rules that a line matched."""
+    return [str(r["id"]) for r in _objects(line.get("matching_rules")) if r.get("id")]
+
+
 def timestamp(microseconds: int) -> str:
     """Return a BigQuery TIMESTAMP, such as 2024-01-15T10:35:00.123456Z."""
     moment = _EPOCH + timedelta(microseconds=microseconds)

@@ -1,24 +1,42 @@
-"""The configured rules over time: applied at start, and again when RULES_FILE changes."""
+"""The configured rules over time: applied at start and at each reconnect, when RULES_FILE changes,
+and when X's rules turn out to be another's.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-import tweepy
 
-from producer.rules import Rule, RulesChange, RulesError, active_rules, read_rules, reconcile
+from producer.reconcile import RulesChange, active_rules, reconcile
+from producer.rules import Rule, RulesError, read_rules
 from producer.settings import SettingsError
-from producer.stream import Stream
+from producer.x_api import Caller, XRefusedError
 
 log = logging.getLogger(__name__)
 
 # X takes 100 POSTs of rules in 15 minutes, and a try makes up to four.
 RETRY_SECONDS = 60.0
+# X takes 450 GETs of rules in 15 minutes.
+COMPARE_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """Rules of ours that X had no more, and others that were there, before both were put right.
+
+    Attributes:
+        missing_from: the last moment at which each missing rule is known to have been in force,
+            the earliest of those, microseconds since 1970; None where none was missing.
+    """
+
+    change: RulesChange
+    missing_from: int | None
 
 
 class RuleBook:
@@ -28,33 +46,52 @@ class RuleBook:
         rules: wanted; None leaves X's rules alone.
         path: file that is watched; None watches nothing.
         client: makes a client with the token as it is now.
-        on_change: told what was changed.
+        on_change: told what was changed because the configuration had changed.
+        on_takeover: told what was changed because somebody else had changed X's rules.
+
+    Attributes:
+        count: rules of the stream.
+        news: set when poll() has something to do at once.
     """
 
     def __init__(
         self,
         rules: tuple[Rule, ...] | None,
         path: Path | None,
-        client: Callable[[], Stream],
+        client: Callable[[], Caller],
         on_change: Callable[[RulesChange], None],
+        on_takeover: Callable[[Takeover], None],
     ) -> None:
         self._wanted = rules
         self._path = path
         self._client = client
         self._on_change = on_change
-        self._applied = False
+        self._on_takeover = on_takeover
+        self._in_force: tuple[Rule, ...] | None = None
         self._lock = threading.Lock()
         self._complaint = ""
         self._failed: tuple[Rule, ...] | None = None
         self._again_at = 0.0
+        self._compare_at = self._quiet_until = 0.0
+        self._right_at = 0
+        # When each rule was last seen in force, by X's id, microseconds since 1970.
+        self._seen: dict[str, int] = {}
+        self._ours: dict[Rule, str | None] = {}
+        self._suspicious = self._looked = False
         self.count = len(rules or ())
+        self.news = threading.Event()
+
+    @property
+    def in_force(self) -> bool:
+        """Whether X's rules were made right before, in this process."""
+        return self._in_force is not None or self._looked
 
     def apply(self) -> None:
         """Make X's rules right.
 
         Raises:
             RulesError: X refuses a rule, or has none where we have none either.
-            tweepy.HTTPException, requests.RequestException: X's answer, or none.
+            XRefusedError, requests.RequestException: X's answer, or none.
             SettingsError: the token cannot be read.
         """
         with self._lock:
@@ -66,29 +103,53 @@ class RuleBook:
                         "X has no rules for this app, so its stream is empty: give one with --rule "
                         "'cat has:images', or set RULES_FILE."
                     )
-                log.info("Using the %d rule(s) that X has already; none is changed.", len(present))
+                if not self._looked:
+                    log.info("Using the %d rule(s) that X has already: none is changed", self.count)
+                self._looked = True
                 return
             change = reconcile(self._client(), self._wanted)
-            self._applied = True
+            taken = bool(change) and self._in_force == self._wanted
+            missing_from = self._last_seen(change.added) if taken else None
+            self._in_force = self._wanted
             self.count = len(self._wanted)
-        if change:
+            self._note(change)
+        if taken:
+            log.error(
+                "X's rules were not ours: %d of ours were gone, %d of another's were there (%s). "
+                "They are put right. Another script or stack uses this X app: give it an app of "
+                "its own.",
+                len(change.added), len(change.deleted),
+                ", ".join(repr(rule.value) for rule in change.deleted[:5]) or "none",
+            )  # fmt: skip
+            self._on_takeover(Takeover(change, missing_from))
+        elif change:
             log.info(
                 "Rules changed: %d added, %d deleted, %d kept",
-                len(change.added), len(change.deleted), change.kept,
+                len(change.added), len(change.deleted), len(change.kept),
             )  # fmt: skip
             self._on_change(change)
 
+    def matched(self, ids: Iterable[str], at: int) -> None:
+        """Note the ids of the rules that a post matched, read `at` microseconds since 1970."""
+        for rule_id in ids:
+            if rule_id in self._seen:
+                self._seen[rule_id] = at
+            elif self._in_force is not None and not self._suspicious:
+                self._suspicious = True
+                self.news.set()
+
     def poll(self) -> None:
-        """Apply RULES_FILE if it changed; a wrong file, or X's refusal, is logged once and the
-        rules in force go on. The same rules are tried again after a minute, others at once.
+        """Apply RULES_FILE if it changed, and look at X's rules when it is time, or when a post
+        matched one that is not ours. A wrong file, or X's refusal, is logged once and the rules in
+        force go on. The same rules are tried again after a minute, others at once.
         """
-        if self._path is None or not self._applied:
+        self.news.clear()
+        if self._in_force is None:
             return
         try:
-            rules = read_rules(self._path)
-            if rules == self._wanted:
-                return
-            if rules == self._failed and time.monotonic() < self._again_at:
+            rules = read_rules(self._path) if self._path else self._in_force
+            soon = time.monotonic() < self._again_at
+            if (rules == self._in_force and not self._due()) or (rules == self._failed and soon):
                 return
             self._failed, self._again_at = rules, time.monotonic() + RETRY_SECONDS
             before, self._wanted = self._wanted, rules
@@ -99,12 +160,33 @@ class RuleBook:
                 raise
         except (RulesError, SettingsError) as error:
             self._complain(f"The changed rules are not used: {error}")
-        except (tweepy.HTTPException, requests.RequestException) as error:
-            self._complain(
-                f"The changed rules could not be sent to X, trying again: {words(error)}"
-            )
+        except (XRefusedError, requests.RequestException) as error:
+            self._complain(f"X's rules could not be read or changed, trying again: {words(error)}")
         else:
             self._complaint, self._failed = "", None
+
+    def _due(self) -> bool:
+        now = time.monotonic()
+        if self._suspicious and now >= self._quiet_until:
+            # Once a minute, or two stacks with one app would use up X's limit for rules.
+            self._quiet_until = now + RETRY_SECONDS
+            return True
+        return now >= self._compare_at
+
+    def _last_seen(self, missing: Iterable[Rule]) -> int | None:
+        return min(
+            (self._seen.get(str(self._ours.get(rule)), self._right_at) for rule in missing),
+            default=None,
+        )
+
+    def _note(self, change: RulesChange) -> None:
+        self._right_at = time.time_ns() // 1_000
+        self._compare_at = time.monotonic() + COMPARE_SECONDS
+        self._suspicious = False
+        self._ours = {rule: rule.id for rule in (*change.kept, *change.added)}
+        # Deleted rules stay known: X goes on matching them for about 20 s.
+        known = (*change.kept, *change.added, *change.deleted)
+        self._seen |= {rule.id: self._right_at for rule in known if rule.id}
 
     def _complain(self, text: str) -> None:
         if text != self._complaint:

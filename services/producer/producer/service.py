@@ -13,15 +13,15 @@ from producer.budget import USAGE_AGAIN, USAGE_EVERY, Budget, UsageError, read_u
 from producer.gap import Coverage
 from producer.health import HealthServer
 from producer.log import OncePerMinute
-from producer.messages import BUDGET, SHUTDOWN, event
+from producer.messages import BUDGET, SHUTDOWN, TAKEN_OVER, event, now
 from producer.outbox import Outbox
 from producer.reader import Reader, StopError
-from producer.rulebook import RuleBook
-from producer.rules import Rule, RulesChange
+from producer.reconcile import RulesChange
+from producer.rulebook import RuleBook, Takeover
 from producer.settings import Settings, SettingsError
 from producer.stats import Stats
 from producer.store import Store
-from producer.stream import Stream
+from producer.x_api import XApi
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,13 @@ class Service:
             )
         self.budget = Budget(settings.post_budget, self._store)
         self.coverage = Coverage(self._store, settings.instance)
-        self.rules = RuleBook(settings.rules, settings.rules_file, self.client, self._rules_changed)
+        self.rules = RuleBook(
+            settings.rules,
+            settings.rules_file,
+            self.client,
+            self._rules_changed,
+            self._rules_taken_over,
+        )
         self.reader = Reader(
             settings,
             self._outbox,
@@ -91,6 +97,7 @@ class Service:
     def close(self) -> int:
         """Read no more, publish what was read within 10 s, and return the exit code."""
         self._closing.set()
+        self.rules.news.set()
         self.reader.stop()
         failure = self.failure
         if failure is not None:
@@ -144,9 +151,9 @@ class Service:
             return "streaming, but nothing was read for 120 s"
         return None
 
-    def client(self) -> Stream:
+    def client(self) -> XApi:
         """Return a client for calls, with the token as it is now."""
-        return Stream(self.settings.token.read(), self.settings.api_base_url)
+        return XApi(self.settings.token.read(), self.settings.api_base_url)
 
     def read_usage(self) -> None:
         """Ask X for the month's usage; without an answer a trusted count of our own goes on."""
@@ -206,7 +213,8 @@ class Service:
 
     def _errands(self) -> None:
         """Calls to X, which may take their time."""
-        while not self._closing.wait(RULES_EVERY):
+        while not self._closing.is_set():
+            self.rules.news.wait(RULES_EVERY)
             try:
                 self.rules.poll()
                 self.stats.rules = self.rules.count
@@ -231,13 +239,25 @@ class Service:
             self._outbox.event(event(kind, self.settings.instance, **columns))
 
     def _rules_changed(self, change: RulesChange) -> None:
-        def shown(rules: tuple[Rule, ...]) -> list[dict[str, str | None]]:
-            return [{"value": rule.value, "tag": rule.tag} for rule in rules]
+        self._tell("rules_changed", detail=_shown(change))
 
-        self._tell(
-            "rules_changed", detail={"added": shown(change.added), "deleted": shown(change.deleted)}
-        )
+    def _rules_taken_over(self, takeover: Takeover) -> None:
+        self.stats.rules_taken_over += 1
+        detail = _shown(takeover.change)
+        self._tell(TAKEN_OVER, detail=detail)
+        if takeover.missing_from is not None:
+            end = max(now(), takeover.missing_from)
+            self._tell(
+                "gap", gap_from=takeover.missing_from, gap_to=end, reason=TAKEN_OVER, detail=detail
+            )
 
     def _on_refused(self, message: str) -> None:
         self._refused = message
         self.ended.set()
+
+
+def _shown(change: RulesChange) -> dict[str, list[dict[str, str | None]]]:
+    return {
+        name: [{"value": rule.value, "tag": rule.tag} for rule in rules]
+        for name, rules in (("added", change.added), ("deleted", change.deleted))
+    }

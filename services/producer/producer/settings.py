@@ -11,11 +11,14 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from producer.fields import FURTHER, FieldsError, asked
 from producer.log import hide
 from producer.rules import Rule, RulesError, read_rules
 
 # https://docs.cloud.google.com/pubsub/docs/pubsub-basics#resource_names
 _TOPIC = re.compile(r"projects/[a-z0-9][a-z0-9.:-]*/topics/[A-Za-z][A-Za-z0-9\-_.~+%]{2,254}")
+# https://www.rfc-editor.org/rfc/rfc6750#section-2.1, and the % of X's tokens.
+_TOKEN = re.compile(r"[A-Za-z0-9\-._~+/%]+=*")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
@@ -60,11 +63,11 @@ class XToken:
                 "the X developer console (Keys and tokens) and set X_BEARER_TOKEN or "
                 "X_BEARER_TOKEN_FILE."
             )
-        if not re.fullmatch(r"[\x21-\x7e]+", token):
+        if not _TOKEN.fullmatch(token):
             # Not shown: it may be a token with a slip of the clipboard in it.
             raise SettingsError(
-                f"{source} holds white space or characters outside ASCII, which no bearer token "
-                "has. Copy the token again, alone on one line."
+                f"{source} holds more than a bearer token, or another thing: white space, quotes, "
+                "'Bearer' or 'BEARER_TOKEN=' before it. Copy the token again, alone on one line."
             )
         hide(token)
         return token
@@ -79,6 +82,7 @@ class Settings:
         dead_letter_topic: full name; None writes what cannot be used into the log instead.
         rules: the stream's rules; None leaves X's as they are.
         post_budget: posts a month; 0 means no guard.
+        fields: what X is asked for beyond our columns (fields.asked).
     """
 
     token: XToken
@@ -89,6 +93,7 @@ class Settings:
     rules_file: Path | None = None
     post_budget: int = 0
     backfill_minutes: int = 0
+    fields: str = FURTHER
     state_dir: Path | None = None
     host: str = "127.0.0.1"
     port: int | None = None
@@ -145,6 +150,7 @@ class Settings:
             rules_file=rules_file,
             post_budget=_integer(environ, "POST_BUDGET", 0, 0, 10**12),
             backfill_minutes=_integer(environ, "BACKFILL_MINUTES", 0, 0, 5),
+            fields=_fields(environ),
             state_dir=state_dir,
             host=environ.get("HOST") or "127.0.0.1",
             port=_integer(environ, "PORT", 0, 0, 65535) if environ.get("PORT") else None,
@@ -211,7 +217,22 @@ def base_url(environ: Mapping[str, str]) -> str:
             f"X_API_BASE_URL is {value!r}: without TLS anybody on the way can read the bearer "
             f"token, so http:// is for this machine alone. Write https://. {unset}"
         )
-    return value.rstrip("/")
+    base = value.rstrip("/")
+    if re.search(r"/(2|1\.1)$", base):
+        raise SettingsError(
+            f"X_API_BASE_URL is {value!r}: must end before the version, which each call adds, or X "
+            f"answers 404 for ever. Set it to {base.rpartition('/')[0]}, or leave it unset."
+        )
+    return base
+
+
+def _fields(environ: Mapping[str, str]) -> str:
+    further = environ.get("X_FIELDS", FURTHER).strip()
+    try:
+        asked(further)
+    except FieldsError as error:
+        raise SettingsError(f"X_FIELDS: {error}") from None
+    return further
 
 
 def _is_loopback(host: str) -> bool:

@@ -48,6 +48,7 @@ class Stats(Collector):
     budget_limit: int = 0
     budget_paused_until: float = 0.0
     rules: int = 0
+    rules_taken_over: int = 0
     state: str = "starting"
     published: int = 0
     publish_failed: int = 0
@@ -98,6 +99,11 @@ class Stats(Collector):
             ("received_bytes", "Bytes read from the stream.", self.bytes),
             ("connects", "Requests for the stream; X allows 50 in 15 minutes.", self.connects),
             ("reconnects", "Requests for the stream after the first.", self.reconnects),
+            (
+                "rules_taken_over",
+                "Times that X's rules were found to be another's.",
+                self.rules_taken_over,
+            ),
             ("replayed", "Messages that an earlier process left in STATE_DIR.", self.replayed),
         ):
             yield _counter(name, text, count)

@@ -23,26 +23,15 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from producer.lines import MAX_LINE, Lines
+from producer.x_api import CONNECT_TIMEOUT, Kind, XRefusal, XSession
 
 log = logging.getLogger(__name__)
 
 # X sends a blank line each 20 s, often at exactly 20 s.
 READ_TIMEOUT = 30.0
-CONNECT_TIMEOUT = 10.0
-CALL_TIMEOUT = (CONNECT_TIMEOUT, 15.0)
 CHUNK = 65_536
 PATIENCE = 0.5
 DRAIN = 2.0
-
-FIELDS = {
-    "tweet_fields": [
-        "created_at", "author_id", "lang", "conversation_id", "in_reply_to_user_id",
-        "possibly_sensitive", "entities", "referenced_tweets", "edit_history_tweet_ids",
-        "public_metrics", "note_tweet",
-    ],
-    "expansions": ["author_id"],
-    "user_fields": ["username"],
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,33 +44,32 @@ class End:
         connected: whether X had accepted it.
         uptime: seconds since it was accepted.
         had_data: whether a line with data came.
-        status: HTTP status where that ended it.
-        words: X's or the network's own words, one line.
-        reset: x-rate-limit-reset, seconds since 1970.
+        words: the network's own words, one line.
+        refusal: X's answer where that ended it.
     """
 
     reason: str
     connected: bool = False
     uptime: float = 0.0
     had_data: bool = False
-    status: int | None = None
     words: str = ""
-    reset: float | None = None
+    refusal: XRefusal | None = None
 
 
 class Stream(tweepy.StreamingClient):  # type: ignore[misc]
-    """A client for one connection, and for the calls about rules and usage.
+    """A client for one connection.
 
     Args:
         token: bearer token.
         base_url: such as https://api.x.com.
-        handler: gets the lines; None for a client that makes calls only.
+        handler: gets the lines.
     """
 
-    def __init__(self, token: str, base_url: str, handler: Lines | None = None) -> None:
+    def __init__(self, token: str, base_url: str, handler: Lines) -> None:
         super().__init__(token, chunk_size=CHUNK)
+        self.session = XSession(token)
         self.session.mount(XAdapter.TWEEPY_BASE, XAdapter(base_url, self))
-        self.handler: Any = handler
+        self.handler = handler
         self.response: LineResponse | None = None
         self._lock = threading.Lock()
         self._stopping: str | None = None
@@ -92,8 +80,12 @@ class Stream(tweepy.StreamingClient):  # type: ignore[misc]
         self._end: End | None = None
 
     def read(self, params: Mapping[str, Any]) -> End:
-        """Make one connection and read until it ends; say how it ended. Raises nothing."""
-        self.filter(**params)
+        """Make one connection and read until it ends; say how it ended. Raises nothing.
+
+        Args:
+            params: of the request, such as {"tweet.fields": "lang"}.
+        """
+        self.filter(**{name.replace(".", "_"): value for name, value in params.items()})
         if self._impatience is not None:
             self._impatience.cancel()
         return self._end or self._ended("closed")
@@ -138,11 +130,16 @@ class Stream(tweepy.StreamingClient):  # type: ignore[misc]
         return self._stopping is not None and time.monotonic() > self._drain_until
 
     def on_connect(self) -> None:
-        """Note it; leave at once if stop() came while X was answering."""
+        """Note it; leave at once if stop() came while X was answering, or if it is not X."""
         with self._lock:
             if self._stopping is not None:
                 self.disconnect()
                 return
+        content = self.response.headers.get("content-type", "json") if self.response else "json"
+        if "json" not in content:
+            # A proxy's page: each of its lines would be a dead letter, and counted as paid.
+            self.on_request_error(200)
+            return
         self._accepted_at = time.monotonic()
         self.handler.connected()
 
@@ -161,14 +158,12 @@ class Stream(tweepy.StreamingClient):  # type: ignore[misc]
         self.disconnect()
 
     def on_request_error(self, status_code: int) -> None:
-        """X answered something else than 200."""
-        words, reset = f"HTTP {status_code}", None
+        """X answered something else than a stream."""
+        refusal = XRefusal(status_code, f"HTTP {status_code}", Kind.OTHER)
         if self.response is not None:
             with contextlib.suppress(requests.RequestException, urllib3.exceptions.HTTPError):
-                text = " ".join(self.response.text.split())
-                words = f"HTTP {status_code}: {text[:500]}"
-            reset = rate_limit_reset(self.response)
-        self._end = self._ended(f"http_{status_code}", words=words, status=status_code, reset=reset)
+                refusal = XRefusal.of(self.response)
+        self._end = self._ended(f"http_{status_code}", refusal=refusal)
         self.disconnect()
 
     def on_connection_error(self) -> None:
@@ -194,33 +189,16 @@ class Stream(tweepy.StreamingClient):  # type: ignore[misc]
     def on_disconnect(self) -> None:
         """Say nothing: the reader logs how it ended."""
 
-    def _ended(
-        self,
-        reason: str,
-        *,
-        words: str = "",
-        status: int | None = None,
-        reset: float | None = None,
-    ) -> End:
+    def _ended(self, reason: str, words: str = "", refusal: XRefusal | None = None) -> End:
         up = 0.0 if self._accepted_at is None else time.monotonic() - self._accepted_at
         connected = self._accepted_at is not None
-        return End(self._stopping or reason, connected, up, self._had_data, status, words, reset)
+        return End(self._stopping or reason, connected, up, self._had_data, words, refusal)
 
 
 def _timed_out(exception: BaseException) -> bool:
     return isinstance(exception, (requests.Timeout, urllib3.exceptions.ReadTimeoutError)) or any(
         isinstance(cause, urllib3.exceptions.ReadTimeoutError) for cause in exception.args
     )
-
-
-def rate_limit_reset(response: requests.Response) -> float | None:
-    """Return when X's limit allows the request again, seconds since 1970; None where it is not
-    the limit that refused it (a 429 for a second connection has the headers too).
-    """
-    if response.headers.get("x-rate-limit-remaining", "0") != "0":
-        return None
-    value = response.headers.get("x-rate-limit-reset", "")
-    return float(value) if value.isascii() and value.isdigit() else None
 
 
 class XAdapter(HTTPAdapter):
@@ -240,7 +218,7 @@ class XAdapter(HTTPAdapter):
     ) -> requests.Response:
         """Send to the configured base; see requests.adapters.HTTPAdapter.send."""
         request.url = self._base_url + (request.url or "").removeprefix(self.TWEEPY_BASE)
-        kwargs["timeout"] = (CONNECT_TIMEOUT, READ_TIMEOUT) if stream else CALL_TIMEOUT
+        kwargs["timeout"] = (CONNECT_TIMEOUT, READ_TIMEOUT)
         # requests chose the proxy for api.twitter.com.
         kwargs["proxies"] = requests.utils.get_environ_proxies(request.url, None)
         response = super().send(request, stream=stream, **kwargs)
