@@ -1,4 +1,7 @@
-"""The Looker Studio link: one click makes a report on this stack's chart views.
+"""The Data Studio link: one click makes a report on this stack's chart views.
+
+Google calls Looker Studio Data Studio again (docs.cloud.google.com/data-studio); the addresses
+still carry the old name.
 
 It is an address of the Linking API (developers.google.com/looker-studio/integrate/linking-api):
 `c.` parameters control the page, `r.` the report, `ds.<alias>.` one data source each. It carries
@@ -10,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 CREATE = "https://lookerstudio.google.com/reporting/create"
 
-# One chart each, in the order of a report; Looker Studio lists them as the report's data sources.
+# One chart each, in the order of a report, which lists them as its data sources.
 CHART_VIEWS = (
     "posts_by_minute",
     "posts_by_day",

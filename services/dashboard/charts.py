@@ -12,7 +12,7 @@ from typing import Any
 
 import altair as alt
 
-from queries import Bucket, Letters, StreamGap
+from queries import Bucket, LetterMark, StreamGap
 from window import Window, duration, utc
 
 # Readable on white and on near-black; blue is data, red is missing data, amber wants a look.
@@ -108,7 +108,7 @@ def _bucket(bucket: Bucket, window: Window) -> dict[str, Any]:
 def posts_over_time(
     buckets: Sequence[Bucket],
     gaps: Sequence[StreamGap],
-    dead_letters: Sequence[Letters],
+    dead_letters: Sequence[LetterMark],
     window: Window,
 ) -> Chart:
     """Bars of posts; gaps as bands behind them, dead letters as amber marks on the axis.

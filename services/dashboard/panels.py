@@ -16,7 +16,7 @@ from babel import Locale
 from babel.core import get_global
 
 from charts import FILLINGS, filling
-from queries import Count, Letters, ListedPost, StreamGap, Totals
+from queries import Count, LetterMark, ListedPost, StreamGap, Totals
 from snapshot import Asked, Condition, Snapshot
 from state import PRICE, Month, clock
 from warehouse import DOLLARS_A_TIB, REFRESH_BYTES, ViewReader, size_words
@@ -170,7 +170,7 @@ def nothing(span: str, window: Window) -> None:
         )
 
 
-def marks(gaps: Sequence[StreamGap], dead_letters: Sequence[Letters], window: Window) -> None:
+def marks(gaps: Sequence[StreamGap], dead_letters: Sequence[LetterMark], window: Window) -> None:
     """What the marks on the time line are, in words; rules do not filter them."""
     lines = [_gap_line(gap, window.until) for gap in gaps[-1 : -_GAPS_LISTED - 1 : -1]]
     if more := gaps[:-_GAPS_LISTED]:

@@ -109,7 +109,7 @@ class StreamGap:
 
 
 @dataclass(frozen=True)
-class Letters:
+class LetterMark:
     """Dead letters of one reason in one bar of the time line (UTC, no zone)."""
 
     start: datetime
@@ -243,7 +243,7 @@ def gaps(window: Window) -> Query[StreamGap]:
     )
 
 
-def dead_letters(window: Window) -> Query[Letters]:
+def dead_letters(window: Window) -> Query[LetterMark]:
     """Dead letters by bar of the time line and reason, in order; not bound to rules."""
     return Query(
         "Dead letters",
@@ -253,5 +253,5 @@ def dead_letters(window: Window) -> Query[Letters]:
         f"{_EVENTS}\n"
         "  AND kind = 'dead_letter')\nGROUP BY start, reason ORDER BY start, reason",
         (*window.events(), ScalarQueryParameter("bucket", "INT64", window.bucket)),
-        Letters,
+        LetterMark,
     )

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import queries
 import state
-from queries import Bucket, Carried, Count, Letters, ListedPost, StreamGap, Totals
+from queries import Bucket, Carried, Count, LetterMark, ListedPost, StreamGap, Totals
 from state import Month, StreamState
 from warehouse import REFRESH_BYTES, Bill, Query, ViewReader, WarehouseError
 from window import Window
@@ -70,7 +70,7 @@ class Snapshot:
     timeline: Sequence[Bucket]
     rankings: dict[str, Sequence[Count]]
     gaps: Sequence[StreamGap]
-    dead_letters: Sequence[Letters]
+    dead_letters: Sequence[LetterMark]
     posts: Sequence[ListedPost]
     offered: Sequence[str]
     asked: Asked

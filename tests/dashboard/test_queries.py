@@ -12,7 +12,7 @@ import panels
 import queries
 import snapshot
 import state
-from queries import Bucket, Count, Letters, StreamGap, Totals
+from queries import Bucket, Count, LetterMark, StreamGap, Totals
 from tests.dashboard.store import Store, event, post
 from warehouse import ViewReader
 from window import Window
@@ -224,7 +224,7 @@ def test_gaps_and_dead_letters_of_the_window(store: Store, warehouse: ViewReader
     )
     assert warehouse.rows(queries.gaps(around(MIDNIGHT))) == [found]
     assert warehouse.rows(queries.dead_letters(around(MIDNIGHT))) == [
-        Letters(datetime(2026, 3, 1), datetime(2026, 3, 1, 0, 0, 10), "schema", 3)
+        LetterMark(datetime(2026, 3, 1), datetime(2026, 3, 1, 0, 0, 10), "schema", 3)
     ]
     store.events(filled)
     assert warehouse.rows(queries.gaps(around(MIDNIGHT))) == [replace(found, backfilled=True)]
