@@ -11,6 +11,8 @@ from local.pubsub.faults import PubSubFaults
 from local.pubsub.journal import JournalError
 from local.pubsub.running import PUSH_LIMIT, PortBusyError, Running
 
+HOST = "127.0.0.1"
+
 
 def _port(text: str) -> int:
     if not text.isdigit() or int(text) > 65535:
@@ -18,26 +20,13 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 up")
-    return int(text)
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m local.pubsub", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=_port, default=8085, help="gRPC port, 0 for a free one")
     parser.add_argument(
         "--data-dir", type=Path, help="unacknowledged messages and resources survive here"
     )
     parser.add_argument("--control-port", type=_port, help="GET /stats, POST /faults as JSON")
-    parser.add_argument(
-        "--push-limit",
-        type=_positive,
-        default=PUSH_LIMIT,
-        help="push requests in flight for a subscription",
-    )
     return parser.parse_args()
 
 
@@ -46,11 +35,11 @@ async def _serve(arguments: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    running = Running(arguments.data_dir, PubSubFaults(), arguments.push_limit)
-    port, control = await running.start(arguments.host, arguments.port, arguments.control_port)
+    running = Running(arguments.data_dir, PubSubFaults(), PUSH_LIMIT)
+    port, control = await running.start(HOST, arguments.port, arguments.control_port)
     if control is not None:
-        print(f"control http://{arguments.host}:{control}", flush=True)
-    print(f"ready {arguments.host}:{port}", flush=True)
+        print(f"control http://{HOST}:{control}", flush=True)
+    print(f"ready {HOST}:{port}", flush=True)
     await stop.wait()
     await running.stop()
 

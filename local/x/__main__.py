@@ -5,14 +5,12 @@ import signal
 import sys
 import threading
 
-from local.x.projection import NAMINGS
 from local.x.server import XServer
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m local.x", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one (default)")
     parser.add_argument(
         "--rate",
@@ -24,31 +22,12 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--count", type=int, help="stop after this many posts; the stream stays open"
     )
     parser.add_argument("--seed", type=int, default=1, help="same seed and rules, same posts")
-    parser.add_argument(
-        "--keep-alive", type=float, default=20.0, help="seconds of silence before a CRLF"
-    )
-    parser.add_argument(
-        "--keep-posting", action="store_true", help="posts go on while nobody reads, and are missed"
-    )
-    parser.add_argument(
-        "--naming", choices=NAMINGS, default="tweets", help="generation of response field names"
-    )
-    parser.add_argument("--usage", type=int, default=0, help="posts already used this month")
-    parser.add_argument("--usage-cap", type=int, default=3_000_000, help="posts allowed a month")
-    parser.add_argument(
-        "--cap-reset-day", type=int, default=1, help="day of the month on which usage starts anew"
-    )
-    parser.add_argument("--connect-limit", type=int, default=50, help="stream connects in a window")
-    parser.add_argument(
-        "--connect-window", type=float, default=900.0, help="seconds of that window"
-    )
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code."""
     options = vars(arguments(argv))
-    host, port = options["host"], options["port"]
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
@@ -60,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     except (OSError, OverflowError) as error:
         print(
-            f"x: cannot listen on {host}:{port}: {error}. Choose another --port.", file=sys.stderr
+            f"x: cannot listen on 127.0.0.1:{options['port']}: {error}. Choose another --port.",
+            file=sys.stderr,
         )
         return 2
     print(f"ready {server.url}", flush=True)

@@ -125,10 +125,9 @@ class XServer:
     where the port is taken and ValueError for a setting that cannot work.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 0, **settings: Any) -> None:
+    def __init__(self, port: int = 0, **settings: Any) -> None:
         self.settings = Settings(**settings)
         self.app = Application(self.settings)
-        self._host = host
         self._port = port
         self._runner = web.AppRunner(self.app.web, access_log=None, shutdown_timeout=0.2)
         self._thread: LoopThread | None = None
@@ -136,7 +135,7 @@ class XServer:
     @property
     def url(self) -> str:
         """Return the base address, without a slash at the end."""
-        return f"http://{self._host}:{self._port}"
+        return f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Self:
         self.start()
@@ -168,7 +167,7 @@ class XServer:
 
     async def _open(self) -> None:
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
         self._port = self._runner.addresses[0][1]
 
     async def _shut(self) -> None:

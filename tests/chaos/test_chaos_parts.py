@@ -117,6 +117,7 @@ def test_a_poison_line_without_dead_letter_and_a_dead_letter_without_poison_are_
         ({"redriven": 2, "redriven_rows": 3}, "2 posts redriven, 3 rows of them"),
         ({"worst_window": 51}, "51 connects in 15 minutes, X allows 50"),
         ({"stuck": "nothing new for 150 s"}, "nothing new for 150 s"),
+        ({"budget_failures": ["1049 posts bought"]}, "1049 posts bought"),
         ({"delivered": 9}, "X has delivered 9 of 10 posts"),
         ({"planned": {"reset": 2}, "injected": {"reset": 1}}, "reset: injected 1 of 2 times"),
     ],
