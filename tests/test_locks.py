@@ -5,6 +5,9 @@ own: without a pinned line of exactly that name it asks the index, finds what wa
 and refuses the whole file for it.
 """
 
+import os
+import re
+import subprocess
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
@@ -121,3 +124,36 @@ def test_lock_has_hashes(lock: Path) -> None:
 def test_installer_is_one_pin() -> None:
     """The installer's own lock holds uv and nothing that the tests here can't ask."""
     assert [line.name for line in read(INSTALLER)] == ["uv"]
+
+
+def test_make_installs_locks_and_nothing_else() -> None:
+    """Whatever make installs is a lock, with hashes asked for and nothing resolved, or this
+    project itself, built with what a lock brought.
+    """
+    listed = subprocess.run(
+        ["make", "--dry-run", "--always-make", "infra", "install", "coverage"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": os.environ["PATH"], "MAKEFLAGS": ""},
+    )
+    installs = [line for line in listed.stdout.splitlines() if " pip install " in line]
+    assert [line for line in installs if "--no-deps" not in line] == []
+    own = [line for line in installs if line.endswith("--no-build-isolation -e .")]
+    named = [
+        match[1]
+        for line in installs
+        if (
+            match := re.search(
+                r"(?:--only-binary :all:|--no-build) --require-hashes -r (.*)$", line
+            )
+        )
+    ]
+    assert len(named) + len(own) == len(installs)
+    assert set(named) == {
+        "requirements/uv.txt",
+        "requirements/demo.txt",
+        "requirements/test.txt",
+        "infra/requirements.txt",
+    }
