@@ -23,6 +23,7 @@ from infra.image import Image, ImageArgs
 from infra.outputs import outputs
 from infra.preflight import Preflight
 from infra.producer import Producer, ProducerArgs
+from infra.pseudonyms import Pseudonyms, PseudonymsArgs
 from infra.settings import Settings
 from infra.sink import Sink, SinkArgs
 from infra.topic import Topic, TopicArgs
@@ -37,6 +38,8 @@ apis = Apis("apis", preflight)
 topic = Topic("topic", TopicArgs(settings, apis))
 warehouse = Warehouse("warehouse", WarehouseArgs(settings, apis))
 build = Build("build", BuildArgs(settings, apis))
+if settings.pseudonym_key:
+    Pseudonyms("pseudonyms", PseudonymsArgs(settings, apis, warehouse))
 sink = Sink("sink", SinkArgs(settings, apis, build, topic, warehouse))
 
 # ... and where they come from.

@@ -110,12 +110,12 @@ def _grants(
     child = args.apis.after_apis(parent)
     return [
         # On the dataset and not on the views: a view reads its tables with the reader's rights.
-        bigquery.DatasetIamMember(
+        # Not by DatasetIamMember, which takes authorized datasets away (pseudonyms.py has one).
+        bigquery.DatasetAccess(
             f"{name}-reads",
-            project=args.settings.project,
             dataset_id=args.warehouse.dataset.dataset_id,
-            role="roles/bigquery.dataViewer",
-            member=account.member,
+            role="READER",
+            user_by_email=account.email,
             opts=child,
         ),
         # The right to run a query is given on a project only and opens no data.

@@ -41,6 +41,8 @@ def _pattern(regex: str) -> StringConstraints:
     return StringConstraints(pattern=regex, strip_whitespace=True)
 
 
+_UNSEEN = "pulumi config set --secret"  # asks for the value
+_SECRETS = {f"{NAMESPACE}:xBearerToken", f"{NAMESPACE}:pseudonymKey"}
 # What an error says of a key whose pattern alone would not tell a person what to write.
 _RULES = {
     "stack": "1 to 16 of a-z, 0-9 and -, first a letter, last not - (it is part of every name, "
@@ -109,6 +111,8 @@ class Settings(BaseModel):
     dashboard: bool = False
     dashboard_image: Annotated[str, _pattern(_IMAGE)] = ""
     compliance_schedule: Annotated[str, _pattern(r"^$|^(\S+ ){4}\S+$")] = ""
+    pseudonym_key: SecretStr = SecretStr("")
+    pseudonymous_text: bool = False
 
     @field_validator("x_bearer_token")
     @classmethod
@@ -135,6 +139,13 @@ class Settings(BaseModel):
                         f"X has no {name!r} among its {parameter}; it has {', '.join(near)}"
                     )
         return fields
+
+    @field_validator("pseudonym_key")
+    @classmethod
+    def _key_is_long(cls, key: SecretStr) -> SecretStr:
+        if 0 < len(key.get_secret_value()) < 32:
+            raise ValueError("32 characters or more, by chance: openssl rand -hex 32")
+        return key
 
     @field_validator("sink_memory")
     @classmethod
@@ -201,7 +212,7 @@ class Settings(BaseModel):
         for key in aliases:
             if (value := get_config(f"{NAMESPACE}:{key}")) is not None:
                 given[key] = _decoded(value) if key == "rules" else value
-        problems = [*_unknown_keys(aliases), *_plain_token()]
+        problems = [*_unknown_keys(aliases), *_plain_secrets()]
         try:
             settings = cls.model_validate(given)
         except ValidationError as error:
@@ -235,14 +246,13 @@ def _unknown_keys(known: set[str]) -> list[str]:
     return lines
 
 
-def _plain_token() -> list[str]:
+def _plain_secrets() -> list[str]:
     """Pulumi.yaml can't say that a key is secret and may be missing, so the CLI lets it pass."""
-    key = f"{NAMESPACE}:xBearerToken"
-    if get_config(key) is None or is_config_secret(key):
-        return []
     return [
         f"{key} = (secret): it stands unencrypted in Pulumi.{pulumi.get_stack()}.yaml, so take it "
-        f"for read by others and make a new one; encrypt that: pulumi config set --secret {key}"
+        f"for read by others and make a new one; encrypt that: {_UNSEEN} {key}"
+        for key in sorted(_SECRETS)
+        if get_config(key) is not None and not is_config_secret(key)
     ]
 
 
@@ -255,13 +265,13 @@ def _problem(error: Mapping[str, Any]) -> str:
     rule = _RULES.get(key, said) if error["type"] == "string_pattern_mismatch" else said
     if key == "stack":
         fix = "choose another: pulumi stack init dev"
-    elif key == f"{NAMESPACE}:xBearerToken":
-        fix = f"set it: pulumi config set --secret {key}"  # asks for the value, unseen
+    elif key in _SECRETS:
+        fix = f"set it: {_UNSEEN} {key}"
     elif rest or key == f"{NAMESPACE}:rules":
         fix = "set it: pulumi config set --path 'tweets:rules[0].value' 'cats lang:en' (and .tag)"
     else:
         fix = f"set it: pulumi config set {key} <value>"
     if error["type"] == "missing":
         return f"{path} is missing: {_RULES.get(key, 'it has no default')}; {fix}"
-    shown = "(secret)" if key == f"{NAMESPACE}:xBearerToken" else repr(error["input"])
+    shown = "(secret)" if key in _SECRETS else repr(error["input"])
     return f"{path} = {shown}: {rule}; {fix}"

@@ -109,6 +109,17 @@ class Sink(pulumi.ComponentResource):
                 ("events", args.warehouse.stream_events),
             )
         ]
+        # Google asks insertAll for datasets.get on the dataset too; this is the narrowest role with
+        # it. Not by DatasetIamMember: see infra/dashboard.py.
+        grants.append(
+            bigquery.DatasetAccess(
+                f"{name}-sees-dataset",
+                dataset_id=args.warehouse.dataset.dataset_id,
+                role="roles/bigquery.metadataViewer",
+                user_by_email=account.email,
+                opts=args.apis.after_apis(self),
+            )
+        )
         grants.append(
             pubsub.TopicIAMMember(
                 f"{name}-dead-letters",

@@ -91,7 +91,7 @@ class Warehouse(pulumi.ComponentResource):
             f"view-{view}",
             dataset_id=self.dataset.dataset_id,
             table_id=view,
-            description=_description(text),
+            description=description(text),
             view={
                 "query": _query(text, f"{self._settings.project}.{self._settings.dataset_id}"),
                 "use_legacy_sql": False,
@@ -140,7 +140,7 @@ def _in_order(definitions: dict[str, list[str]]) -> list[tuple[str, list[str]]]:
     return [(view, definitions[view]) for view in order if view in definitions]
 
 
-def _description(sql: str) -> str:
+def description(sql: str) -> str:
     """The comment lines that open a view's file."""
     lines = []
     for line in sql.splitlines():

@@ -81,6 +81,8 @@ def _table(ground: Targets, resource: Resource) -> str:
 
 
 def _archive(ground: Targets, resource: Resource) -> str:
+    if "content" in resource.inputs:
+        return "not needed: nothing here loads it"
     source = resource.inputs.get("source")
     if not isinstance(source, (str, Path)):
         raise StackError(f"{resource.name}: the source archive is not a file: {source!r}")
@@ -156,6 +158,7 @@ CLOUD_ONLY: dict[str, str] = {
     "gcp:bigquery/datasetAccess:DatasetAccess": _IAM,
     "gcp:bigquery/datasetIamMember:DatasetIamMember": _IAM,
     "gcp:bigquery/iamMember:IamMember": _IAM,
+    "gcp:bigquery/job:Job": "no load jobs here: tweets_pseudonymous has no key and so no rows",
     "gcp:cloudfunctionsv2/functionIamMember:FunctionIamMember": _IAM,
     "gcp:cloudrunv2/service:Service": "the demo starts the same page itself",
     "gcp:cloudrunv2/serviceIamMember:ServiceIamMember": _IAM,
@@ -174,6 +177,7 @@ CLOUD_ONLY: dict[str, str] = {
     "gcp:serviceaccount/account:Account": _IAM,
     "gcp:serviceaccount/iAMMember:IAMMember": _IAM,
     "gcp:storage/bucket:Bucket": "its archive is applied",
+    "gcp:storage/bucketIAMBinding:BucketIAMBinding": _IAM,
     "gcp:storage/bucketIAMMember:BucketIAMMember": _IAM,
     "kubernetes:batch/v1:CronJob": "run `tweets compliance` by hand",
     "kubernetes:core/v1:Namespace": "no Kubernetes; the pod is a process",

@@ -15,6 +15,7 @@ DEV: dict[str, set[str]] = {
         "image-puller",
     },
     "gcp:bigquery/dataset:Dataset": {"warehouse"},
+    "gcp:bigquery/datasetAccess:DatasetAccess": {"sink-sees-dataset"},
     "gcp:bigquery/iamMember:IamMember": {"sink-writes-tweets", "sink-writes-events"},
     "gcp:bigquery/table:Table": {"tweets", "stream_events", *(f"view-{view}" for view in VIEWS)},
     "gcp:cloudfunctionsv2/function:Function": {"sink"},

@@ -103,4 +103,4 @@ def test_views_in_a_circle_are_named(views: Path) -> None:
 
 def test_description_is_the_opening_comment() -> None:
     """Only the comment lines that open the file are the description."""
-    assert warehouse._description("-- One.\n--\n-- Two.\nSELECT 1 -- no\n-- no") == "One.\n\nTwo."
+    assert warehouse.description("-- One.\n--\n-- Two.\nSELECT 1 -- no\n-- no") == "One.\n\nTwo."
