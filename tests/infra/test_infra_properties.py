@@ -22,7 +22,7 @@ PROJECT_ROLES = {
 # Types without labels in Google's API.
 UNLABELLED = re.compile(
     r"^pulumi:|^docker-build:|I[aA][mM]Member$|^gcp:projects/service:Service$"
-    r"|:(ServiceIdentity|Account|BucketObject|SecretVersion|Dashboard|Metric)$"
+    r"|:(ServiceIdentity|Account|BucketObject|SecretVersion|Dashboard|Metric|DatasetAccess)$"
 )
 # Protected by the provider unless they say otherwise.
 PROTECTED_UNLESS_TOLD = {

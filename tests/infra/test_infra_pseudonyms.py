@@ -196,6 +196,14 @@ def test_datasets_are_opened_in_the_way_that_keeps_authorized_ones() -> None:
     everything = {**ENVIRONMENTS["prod"], "pseudonymKey": KEY}
     program = evaluate("prod", everything, secrets=SECRETS)
     assert not [r.name for r in program.resources if "/datasetIam" in r.type]
+    opened = program.of_type("bigquery/datasetAccess:DatasetAccess")
+    grants = [access for access in opened if "userByEmail" in access.inputs]
+    assert {access.inputs["role"] for access in grants} == {
+        "READER",
+        "roles/bigquery.metadataViewer",
+    }
+    # The account is new, and Google may not know it yet.
+    assert {access.options.error_hooks for access in grants} == {("apis-not-yet",)}
 
 
 def test_off_without_a_key() -> None:
@@ -221,7 +229,7 @@ def test_key_that_is_too_short_is_refused_unseen(key: str, said: str) -> None:
 def test_key_in_plain_text_is_refused_unseen() -> None:
     """A key that stands readable in the stack's file is refused."""
     with pytest.raises(
-        ProgramError, match=r"pseudonymKey = \(secret\): must be encrypted"
+        ProgramError, match=r"pseudonymKey = \(secret\): it stands unencrypted"
     ) as stopped:
         evaluate("dev", WITH_KEY)
     assert KEY not in str(stopped.value)
