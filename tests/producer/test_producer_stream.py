@@ -38,6 +38,7 @@ class Handler(Lines):
         self.large: list[tuple[bytes, int]] = []
         self.accepted = 0
         self.ends: list[int] = []
+        self.enough = 10**9
 
     def connected(self) -> None:
         """Count."""
@@ -61,6 +62,11 @@ class Handler(Lines):
     def truncated(self, part: bytes) -> None:
         """Keep."""
         self.parts.append(part)
+
+    @property
+    def over(self) -> bool:
+        """Say whether so many lines came."""
+        return len(self.lines) >= self.enough
 
     def chunk_end(self) -> None:
         """Note how much of it was given."""
@@ -445,3 +451,20 @@ def test_tls_keeps_what_has_arrived(tls: tuple[ssl.SSLContext, str], monkeypatch
     listener.close()
     assert handler.lines == [b"one", *(b"line%d" % number for number in range(50))]
     assert handler.parts == []
+
+
+def test_a_used_up_budget_ends_with_the_chunk() -> None:
+    """Nothing more is read then, not even what X has sent meanwhile: X would go on sending."""
+
+    def answer(sock: socket.socket) -> None:
+        sock.sendall(CHUNKED + _chunk(b"one\r\ntwo\r\n"))
+        for _ in range(1000):
+            time.sleep(0.001)
+            sock.sendall(_chunk(b"more\r\n" * 100))
+
+    handler = Handler()
+    handler.enough = 2
+    with serving(answer) as (url, _):
+        _read(url, handler)
+    assert handler.lines[:2] == [b"one", b"two"]
+    assert len(handler.lines) == handler.ends[0]

@@ -155,8 +155,8 @@ class Budget:
             if (passed := now - self._since) > 0.5:
                 self._rate, self._count, self._since = self._count / passed, 0, now
             rate = max(self._rate, self._count / max(passed, 0.5))
-            # Nobody is told before X has sent two more chunks.
-            margin = max(int(min(rate * _LEAVING_SECONDS, self.limit / 5)), 2 * posts)
+            # At full speed X sends three more chunks before it sees that we leave (measured).
+            margin = max(int(min(rate * _LEAVING_SECONDS, self.limit / 5)), 3 * posts)
             self._reserved = min(self.used + max(margin, _BLOCK), max(self.limit, self.used))
             if not self.limit or self.used < self.limit - margin:
                 return False

@@ -246,6 +246,11 @@ class Lines:
         if leave:
             self._interrupt(BUDGET)
 
+    @property
+    def over(self) -> bool:
+        """Whether the budget is used up: to wait until X ends would buy more."""
+        return bool(self._budget.limit) and self._budget.used >= self._budget.limit
+
     def _close_gap(self, at: int, post_id: int | None) -> None:
         row = self._coverage.resumed(at, post_id, self._settings.backfill_minutes)
         if row is not None:

@@ -49,7 +49,8 @@ class Service:
         self._closing = threading.Event()
         self._refused: str | None = None
         self._once = OncePerMinute(log)
-        self._ticked = self._usage_at = time.monotonic()
+        self._ticked: float | None = None
+        self._usage_at = time.monotonic()
         self._threads = [
             threading.Thread(target=self._read, name="stream", daemon=True),
             threading.Thread(target=self._clock, name="clock", daemon=True),
@@ -142,7 +143,8 @@ class Service:
 
     def fault(self) -> str | None:
         """What a restart by Kubernetes would mend, or None."""
-        if time.monotonic() - self._ticked > 60:
+        # Before the first turn a large store may be looked through: a restart would not help.
+        if self._ticked is not None and time.monotonic() - self._ticked > 60:
             return "the clock thread has not turned for 60 s"
         stream = self._threads[0]
         if stream.ident and not stream.is_alive() and not self._closing.is_set():

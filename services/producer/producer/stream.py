@@ -274,7 +274,7 @@ class LineResponse(requests.Response):
                     size += len(rest)
                 handler.chunk_end()
                 # Only here, between chunks: tweepy would leave the rest of a chunk unread.
-                if client.drained():
+                if client.drained() or handler.over:
                     break
         finally:
             client.running = False
