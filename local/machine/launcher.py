@@ -120,7 +120,7 @@ class Launcher:
         runtime = Runtime(folder / "runtime", DASHBOARD / "requirements.txt")
         env = clean_environment(runtime, folder)
         env |= {"DATASET": dataset, "BIGQUERY_EMULATOR_HOST": self.url("bigquery")}
-        argv = ["streamlit", "run", "app.py", "--server.headless=true"]
+        argv = ["python", "serve.py", "--server.headless=true"]
         argv += [f"--server.port={self.port('dashboard')}", "--server.address=127.0.0.1"]
         argv += ["--browser.gatherUsageStats=false", "--server.fileWatcherType=none"]
         self._launch("dashboard", Launch(argv, env, DASHBOARD), grace=3.0)

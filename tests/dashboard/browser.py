@@ -35,7 +35,7 @@ PATIENCE_MS = 60_000
 def serve(environment: Mapping[str, str], log: Path) -> Iterator[str]:
     """Run the page's server; yields its address."""
     port = free_port()
-    argv = [sys.executable, "-m", "streamlit", "run", "app.py", f"--server.port={port}"]
+    argv = [sys.executable, "serve.py", f"--server.port={port}"]
     env = {key: value for key, value in os.environ.items() if key != "DATASET"}
     with log.open("w") as output:
         server = subprocess.Popen(
