@@ -142,7 +142,7 @@ def _run(options: argparse.Namespace, data: Path) -> bool:
     console = Console()
     screen = _Screen(console)
     # Each kill leaves a reserved block behind, so the guard counts more than was bought.
-    config = {"tweets:postBudget": 10 * options.posts}
+    config = {"tweets:postBudget": 100 * options.posts}
     try:
         with LocalStack(
             rate=options.rate,

@@ -28,7 +28,7 @@ SETTLED = 3.0
 """Seconds that nothing may be on the way before all is judged to be over."""
 FRESH = 17.0
 """Seconds: X's recent search has no newer posts, so `tweets backfill` leaves them out."""
-MAX_BACKFILL = 1_000_000
+MAX_BACKFILL = 100_000
 
 
 @dataclass(frozen=True)
