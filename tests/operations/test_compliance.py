@@ -341,8 +341,15 @@ def test_letters_that_another_takes_meanwhile_are_told(
     assert "1 dead letters were leased by another subscriber" in done.err
 
 
-def test_the_token_goes_to_x_alone(stack: Stack, x: XServer) -> None:
-    """X's own file addresses get the token; those of a storage service do not."""
+def test_the_token_goes_to_x_alone(
+    stack: Stack, x: XServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """X's own addresses get the token, those of a storage service nothing; nor does ~/.netrc."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login someone password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    x.settings.token = TOKEN
+    assert stack.run("compliance", "run", "--yes", *FAST).code == 0
     seen: list[str | None] = []
 
     class Storage(BaseHTTPRequestHandler):
@@ -464,3 +471,62 @@ def test_memory_does_not_grow_with_what_is_held(stack: Stack, x: XServer) -> Non
     assert jobs == [500_000] * 3
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", done.stdout)
     assert int(peak) < 256 * 1024
+
+
+_DYING = """
+import os, sys
+from operations import __main__ as command, compliance
+from operations.dataset import Dataset
+from operations.dead_letters import DeadLetterQueue
+from operations.topic import TopicPublisher
+from operations.x_account import XAccount
+
+steps, last = 0, int(sys.argv.pop(1))
+
+def step():
+    global steps
+    steps += 1
+    if steps == last:
+        os._exit(9)
+
+def dying(kind, name):
+    whole = getattr(kind, name)
+    def method(*args, **options):
+        step()
+        result = whole(*args, **options)
+        step()
+        return result
+    setattr(kind, name, method)
+
+dying(XAccount, "call"), dying(XAccount, "put"), dying(Dataset, "change")
+dying(DeadLetterQueue, "_pull"), dying(DeadLetterQueue, "acknowledge")
+dying(TopicPublisher, "publish")
+compliance.SETTLE_SECONDS = 0.0
+DeadLetterQueue.__init__.__defaults__ = (2,)
+sys.exit(command.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("step", [5, 14, 26, 40])
+def test_a_run_killed_anywhere_is_finished_by_the_next(
+    stack: Stack, x: XServer, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Kill -9 at any step: reruns end with 0 only when nothing withdrawn is left, held or not."""
+    fill(stack)
+    gone(x, "tweets", 1, 2)
+    gone(x, "users", 99)
+    subprocess.run(
+        [sys.executable, "-c", _DYING, str(step), "compliance", "run", "--yes", *FAST],
+        cwd=ROOT / "services" / "producer",
+        env={**os.environ, **stack.environ},
+        capture_output=True,
+        check=False,
+    )
+    monkeypatch.setattr("operations.compliance.SETTLE_SECONDS", 3.0)
+    codes: list[int] = []
+    while not codes or codes[-1] != 0:
+        codes.append(stack.run("compliance", "run", "--yes", *FAST).code)
+        assert codes[-1] in (0, 3)
+        assert len(codes) < 4
+    assert ids(stack) == [4, 6, 8]
+    assert (stack.backlog(), stack.held()) == (1, 0)
