@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import threading
@@ -244,7 +245,9 @@ class Injector:
                 send(f"{self._stack.pubsub_control_url}/faults", wanted)
                 time.sleep(seconds + 1.0)
         finally:
-            process.rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
+            # One that ended has been started again, without the limit; what it lost is judged.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
 
     def _note_hits(self, target: str) -> None:
         """Add a stand-in's own counts, which begin anew with its process."""
