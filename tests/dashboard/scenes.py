@@ -73,8 +73,8 @@ def history(store: Store, used: int = 8231, connected: bool = True) -> None:
 
 
 def live(store: Store) -> None:
-    """Posts until a minute from now, which the page meets as time goes on."""
-    posts(store, now() - 29 * MINUTE, now() + 3 * MINUTE, 2400)
+    """Posts until twelve minutes from now, which the page meets as time goes on."""
+    posts(store, now() - 29 * MINUTE, now() + 12 * MINUTE, 3100)
     history(store)
 
 
