@@ -256,7 +256,9 @@ class _Sender:
         lingered = False
         while not self._abandoned.is_set():
             with self._more:
-                if self._news:
+                # Few are left to gather before they are read, so that none is read twice.
+                few = self._store.waiting[self._number] < BATCH_MESSAGES
+                if self._news and (lingered or not few or self._closing.is_set()):
                     batch = self._store.oldest(
                         self._number, self._after, BATCH_MESSAGES, BATCH_BYTES
                     )

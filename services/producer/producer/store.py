@@ -38,6 +38,7 @@ MEMORY_BYTES = 16_000_000
 # Left free on the volume: the WAL, and what X still sends when we leave.
 RESERVE_BYTES = 64_000_000
 RETRY_SECONDS = 0.5
+ROOM_SECONDS = 0.2
 
 # The disk's fault, which may pass; another error of SQLite's is damage.
 _DISK = {
@@ -99,6 +100,7 @@ class Store:
         self._pending = _Pending()
         self.failing = False
         self._again_at = 0.0
+        self._room, self._room_until = 0, 0.0
         self._damage: Damage | None = None
         lock = directory / "lock"
         try:
@@ -233,17 +235,16 @@ class Store:
 
     @property
     def room(self) -> int:
-        """Bytes that the volume takes before the reserve is touched; below 0 it is full."""
+        """Bytes that the volume takes before the reserve is touched; below 0 it is full.
+
+        Asked of the disk a few times a second at most: the reserve holds what comes in between.
+        """
         with self._lock:
-            try:
-                free = [
-                    self._db.execute(f"PRAGMA {name}").fetchone()[0]
-                    for name in ("freelist_count", "page_size")
-                ]
-                disk = os.statvfs(self.path.parent)
-            except (*UNREADABLE, OSError):
-                return 0
-            return int(free[0] * free[1] + disk.f_bavail * disk.f_frsize) - RESERVE_BYTES
+            if time.monotonic() < self._room_until:
+                return self._room
+            self._room_until = time.monotonic() + ROOM_SECONDS
+            self._room = self._measured_room()
+            return self._room
 
     def close(self) -> int:
         """Write all and let go of the directory; return how many messages the disk did not take:
@@ -258,6 +259,17 @@ class Store:
             self._db.close()
             self._owned.close()
             return len(self._pending.rows)
+
+    def _measured_room(self) -> int:
+        try:
+            free = [
+                self._db.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("freelist_count", "page_size")
+            ]
+            disk = os.statvfs(self.path.parent)
+        except (*UNREADABLE, OSError):
+            return 0
+        return int(free[0] * free[1] + disk.f_bavail * disk.f_frsize) - RESERVE_BYTES
 
     def _write(self) -> None:
         pending, db = self._pending, self._db
