@@ -2,7 +2,7 @@
 -- Always filter on `at`, so that only those days are billed (see tweets_latest for how).
 SELECT
   event_id, kind, `at`, gap_from, gap_to, reason, last_id_before, first_id_after, posts_used,
-  post_budget, detail, producer, published_at, inserted_at, message_id
+  post_budget, detail, producer, sink, published_at, inserted_at, message_id
 FROM `${dataset}.stream_events`
 WHERE TRUE
 QUALIFY

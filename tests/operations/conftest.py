@@ -24,9 +24,11 @@ from local.x.snowflake import first_at
 from operations.__main__ import main
 from producer.messages import event
 from producer.record import to_record
+from sink.revision import code_digest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMAS = ROOT / "services" / "sink_function" / "sink" / "schema"
+SINK = ROOT / "services" / "sink_function" / "sink"
+SCHEMAS = SINK / "schema"
 VIEWS = ROOT / "infra" / "views"
 TOPIC = "projects/demo-project/topics/tweets-t"
 DEAD_LETTERS = "projects/demo-project/topics/tweets-t-dead-letters"
@@ -91,9 +93,8 @@ class Stack:
         """Write every waiting message as its row, as the function does; return the messages."""
         messages = self.messages()
         tables: dict[str, list[dict[str, Any]]] = {"tweets": [], "stream_events": []}
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         for message in messages:
-            row = {**json.loads(message.data), "inserted_at": now, "message_id": message.message_id}
+            row = {**json.loads(message.data), "message_id": message.message_id}
             tables["tweets" if message.attributes["kind"] == "post" else "stream_events"].append(
                 row
             )
@@ -105,18 +106,17 @@ class Stack:
         """Insert rows as the sink does."""
         if rows:
             name = f"{self.dataset}.{table}"
-            sent = [exact(row) for row in rows]
+            now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+            own = {"inserted_at": now}
+            if table == "stream_events":
+                own["sink"] = code_digest(SINK)
+            sent = [exact(own | row) for row in rows]
             assert self.bigquery.insert_rows_json(name, sent, timeout=20) == []
 
     def insert_posts(self, *lines: dict[str, Any], **columns: Any) -> None:
         """Insert the rows of lines of the stream; further columns by name."""
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         rows = [
-            {
-                **to_record(line, json.dumps(line), time.time_ns() // 1000),
-                "inserted_at": now,
-                **columns,
-            }
+            {**to_record(line, json.dumps(line), time.time_ns() // 1000), **columns}
             for line in lines
         ]
         self.insert("tweets", rows)

@@ -15,11 +15,13 @@ from google.cloud import bigquery
 from local.x import XServer
 from producer.messages import Entry, Message, event
 from producer.record import to_record
+from producer.revision import code_digest
 from producer.store import Store
-from tests.operations.conftest import TOPIC, Stack, line, patch_route, post_at
+from tests.operations.conftest import ROOT, TOPIC, Stack, line, patch_route, post_at
 from tests.x.clients import Collector
 
 SINK = "projects/demo-project/subscriptions/tweets-t-sink"
+PRODUCER = ROOT / "services" / "producer" / "producer"
 RULES = [{"value": "data", "tag": "tech"}, {"value": "고양이", "tag": "cats"}]
 
 
@@ -27,6 +29,11 @@ def report(stack: Stack) -> dict[str, dict[str, Any]]:
     """The findings by check."""
     found = json.loads(stack.run("doctor", "--json").out)
     return {item["check"]: item for item in found["checks"]}
+
+
+def starts(stack: Stack, **detail: str) -> None:
+    """The reader has started, and says so."""
+    stack.insert("stream_events", [event("started", "producer-0", detail={"rules": 2, **detail})])
 
 
 @pytest.fixture
@@ -45,6 +52,7 @@ def sound(stack: Stack, x: XServer, tmp_path: Path) -> Stack:
     x.app.ledger.usage.used = 60
     x.app.ledger.usage.add_to_day(60)
     stack.insert("stream_events", [event("compliance", "job", detail={"unfinished": False})])
+    starts(stack, revision=code_digest(PRODUCER))
     return stack
 
 
@@ -67,7 +75,7 @@ def test_a_sound_pipeline_is_all_ok(reading: Stack) -> None:
     done = reading.run("doctor")
     assert done.code == 0, done.out + done.err
     lines = done.out.splitlines()
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert all(text.startswith("ok ") for text in lines)
     assert "60 posts used this month ($0.30)" in done.out
     assert "0 are missing" in done.out
@@ -150,8 +158,7 @@ def other_columns(stack: Stack, x: XServer) -> None:
     stack.bigquery.create_table(bigquery.Table(name, columns))
     first, at = post_at(datetime.now(UTC)), time.time_ns() // 1000
     rows = [to_record(line(first + n), "{}", at) for n in range(60)]
-    inserted = {"inserted_at": datetime.now(UTC).isoformat()}
-    stack.insert("tweets", [{**row, **inserted} for row in rows if row.pop("lang", "") != ""])
+    stack.insert("tweets", [row for row in rows if row.pop("lang", "") != ""])
 
 
 def other_expiry(stack: Stack, x: XServer) -> None:
@@ -161,11 +168,36 @@ def other_expiry(stack: Stack, x: XServer) -> None:
 
 def no_compliance(stack: Stack, x: XServer) -> None:
     """The only finished run is two days old."""
-    stack.query("DELETE FROM `${dataset}.stream_events` WHERE TRUE")
+    stack.query("DELETE FROM `${dataset}.stream_events` WHERE kind = 'compliance'")
     old = int((time.time() - 2 * 86400) * 1e6)
     run = event("compliance", "job", at=old, detail={"unfinished": False})
     left = event("compliance", "job", detail={"unfinished": True})
     stack.insert("stream_events", [run, left])
+
+
+def other_reader(stack: Stack, x: XServer) -> None:
+    """The reader was started again, from other code."""
+    starts(stack, revision="0123456789ab")
+
+
+def nameless_reader(stack: Stack, x: XServer) -> None:
+    """The reader was started again, from code that does not say which it is."""
+    starts(stack)
+
+
+def no_start(stack: Stack, x: XServer) -> None:
+    """The rows of the reader's start are gone."""
+    stack.query("DELETE FROM `${dataset}.stream_events` WHERE kind = 'started'")
+
+
+def other_function(stack: Stack, x: XServer) -> None:
+    """The newest row of an event was written by other code."""
+    stack.insert("stream_events", [event("usage", "producer-0") | {"sink": "0123456789ab"}])
+
+
+def nameless_function(stack: Stack, x: XServer) -> None:
+    """The newest row of an event was written by code that does not say which it is."""
+    stack.insert("stream_events", [event("usage", "producer-0") | {"sink": None}])
 
 
 Fault = Callable[[Stack, XServer], None]
@@ -188,6 +220,11 @@ Fault = Callable[[Stack, XServer], None]
         (other_columns, "table", "fail", "tweets.lang is missing, must be STRING"),
         (other_expiry, "table", "fail", "tweets keeps rows unlimited days, not 30"),
         (no_compliance, "compliance", "warn", "the last finished run is 2 d 0 h old"),
+        (other_reader, "revision", "warn", "the reader runs 0123456789ab, not "),
+        (nameless_reader, "revision", "warn", "the reader runs code that has no digest, not "),
+        (no_start, "revision", "warn", "no start of the reader is in the table"),
+        (other_function, "revision", "warn", "the function runs 0123456789ab, not "),
+        (nameless_function, "revision", "warn", "the function runs code that has no digest, not "),
     ],
 )
 def test_each_fault_is_seen(
@@ -218,6 +255,18 @@ def test_a_backlog_is_judged_by_its_age(reading: Stack, monkeypatch: pytest.Monk
     for seconds, state in ((90, "warn"), (900, "fail")):
         message.published = time.time() - seconds
         assert report(reading)["backlog"]["state"] == state
+
+
+def test_in_the_image_the_function_is_not_compared(
+    reading: Stack, x: XServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where no checkout is beside it, doctor compares the reader, and says where to ask further."""
+    other_function(reading, x)
+    monkeypatch.setattr("operations.revision.FUNCTION", tmp_path / "sink")
+    found = report(reading)["revision"]
+    assert found["state"] == "ok"
+    assert f"the reader runs {code_digest(PRODUCER)}" in found["seen"]
+    assert "the function (0123456789ab) is compared in a checkout only" in found["seen"]
 
 
 def test_nothing_is_touched(reading: Stack, x: XServer) -> None:

@@ -13,7 +13,7 @@ from producer.messages import cut, dead_letter, event_message, post_message
 from producer.record import RecordError, created_at, timestamp, to_record
 
 SCHEMA = Path(__file__).parents[2] / "services/sink_function/sink/schema"
-SINKS = {"published_at", "inserted_at", "message_id"}
+SINKS = {"published_at", "inserted_at", "message_id", "sink"}
 AT = 1_705_314_900_123_456
 
 TWEETS: dict[str, Any] = {

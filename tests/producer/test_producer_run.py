@@ -13,6 +13,7 @@ import pytest
 
 from local.pubsub import PubSubServer
 from local.x import XServer
+from producer.revision import code_digest
 from tests.producer.parts import TOKEN, Producer, Topic, kept, settled, wait_for
 
 Run = Callable[..., Producer]
@@ -35,7 +36,9 @@ def test_sigterm_publishes_all_that_was_read(
     assert time.monotonic() - begin < 10
     posts = topic.posts()
     assert settled(x) - _ids(posts) == set()
-    assert [row["kind"] for row in topic.events("started")] == ["started"]
+    (started,) = topic.events("started")
+    code = Path(__file__).parents[2] / "services" / "producer" / "producer"
+    assert json.loads(started["detail"])["revision"] == code_digest(code)
     assert [row["kind"] for row in topic.events("stopped")] == ["stopped"]
     assert kept(environ) == [0, 0]
 

@@ -14,7 +14,8 @@ from google.cloud import pubsub_v1
 
 from local.pubsub import PubSubServer
 from sink.dead_letter import cut
-from tests.sink.deployed import Dataset, Function, Start, event, post, push, until
+from sink.revision import code_digest
+from tests.sink.deployed import SOURCE, Dataset, Function, Start, event, post, push, until
 
 Pull = Callable[[], list[Any]]
 
@@ -86,6 +87,7 @@ def test_dead_letter_is_a_stream_event(
         "malformed_message",
         "sink",
     )
+    assert rows[0].sink == code_digest(SOURCE / "sink")
     assert rows[0].detail["message_id"] == "m7"
     assert rows[0].detail["id"] == "55"
 

@@ -6,7 +6,8 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from tests.sink.deployed import Dataset, Function, event, post, push
+from sink.revision import code_digest
+from tests.sink.deployed import SOURCE, Dataset, Function, event, post, push
 
 
 def test_post_becomes_a_row(function: Function, dataset: Dataset) -> None:
@@ -26,11 +27,12 @@ def test_post_becomes_a_row(function: Function, dataset: Dataset) -> None:
 
 
 def test_event_goes_to_its_table(function: Function, dataset: Dataset) -> None:
-    """A message of kind `event` becomes a row of stream_events."""
-    record = event("e1", reason="stalled", detail=json.dumps({"a": [1]}))
+    """A message of kind `event` becomes a row of stream_events, which says what code wrote it."""
+    record = event("e1", reason="stalled", detail=json.dumps({"a": [1]}), sink="forged")
     assert function.push(push(record, kind="event")).status == 204
     (row,) = dataset.rows("SELECT * FROM {events}")
     assert (row.event_id, row.kind, row.reason, row.detail) == ("e1", "gap", "stalled", {"a": [1]})
+    assert row.sink == code_digest(SOURCE / "sink")
     assert dataset.count() == 0
 
 

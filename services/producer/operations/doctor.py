@@ -19,6 +19,7 @@ from operations.dataset import Dataset
 from operations.errors import UnavailableError, explained
 from operations.gaps import Span, remaining
 from operations.monitoring import Backlog, read_backlog
+from operations.revision import compare
 from operations.search import RECENT
 from operations.settings import Settings
 from operations.text import age, harmless, number, tell
@@ -107,6 +108,7 @@ class Examination:
             ("gaps", self.gaps),
             ("table", self.table),
             ("compliance", self.compliance),
+            ("revision", self.revision),
         )
 
     @cached_property
@@ -357,6 +359,12 @@ class Examination:
         old = self._at - newest
         state = OK if old < timedelta(hours=26) else WARN
         return state, f"the last finished run is {age(old.total_seconds())} old", todo
+
+    def revision(self) -> _Answer:
+        """Reader and function run the code that lies here."""
+        same, seen = compare(self._dataset, self._at - 400 * _DAY)
+        todo = "pulumi up, if no deploy is under way; or ask from the checkout that is deployed"
+        return OK if same else WARN, seen, todo
 
 
 def _is_day(value: object, day: date) -> bool:

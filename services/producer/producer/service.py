@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from producer.backoff import Backoff, Pacer, Waits
@@ -17,6 +18,7 @@ from producer.messages import BUDGET, SHUTDOWN, TAKEN_OVER, event, now
 from producer.outbox import Outbox
 from producer.reader import Reader, StopError
 from producer.reconcile import RulesChange
+from producer.revision import code_digest
 from producer.rulebook import RuleBook, Takeover
 from producer.settings import Settings, SettingsError
 from producer.stats import Stats
@@ -91,7 +93,9 @@ class Service:
 
     def start(self) -> None:
         """Begin."""
-        self._tell("started", detail={"rules": len(self.settings.rules or ())})
+        revision = code_digest(Path(__file__).parent)
+        rules = len(self.settings.rules or ())
+        self._tell("started", detail={"rules": rules, "revision": revision})
         for thread in self._threads:
             thread.start()
 

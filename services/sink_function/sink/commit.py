@@ -58,12 +58,16 @@ class Committer:
         inserter: what inserts a group.
         schema: the table.
         slots: threads, shared with the other tables.
+        stamps: further columns, the same in each row.
     """
 
-    def __init__(self, inserter: Inserter, schema: TableSchema, slots: Slots) -> None:
+    def __init__(
+        self, inserter: Inserter, schema: TableSchema, slots: Slots, **stamps: str
+    ) -> None:
         self._inserter = inserter
         self._schema = schema
         self._slots = slots
+        self._stamps = stamps
         self._refused: Counter[str] = Counter()
         self._gathered: list[tuple[Row, asyncio.Future[None]]] = []
         self._bytes = 0
@@ -128,7 +132,7 @@ class Committer:
         now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         rows = [row for row, _ in group]
         for row in rows:
-            row.values["inserted_at"] = now
+            row.values.update(self._stamps, inserted_at=now)
         outcomes: list[Outcome]
         try:
             outcomes = await asyncio.get_running_loop().run_in_executor(

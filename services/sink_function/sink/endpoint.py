@@ -24,6 +24,7 @@ from sink.dead_letter import DeadLetterError, DeadLetters
 from sink.faults import PassingError, PoisonError, RefusedError
 from sink.log import logger
 from sink.push import MAX_RECORD_VALUES, VALUE_COST, Memory, PushedMessage, decode, read, values_in
+from sink.revision import code_digest
 from sink.rows import TableSchema
 from sink.settings import Settings, SettingsError
 from sink.warehouse import Inserter
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 _DONE = Response(status_code=204)
-_SCHEMAS = Path(__file__).parent / "schema"
+_PACKAGE = Path(__file__).parent
+_SCHEMAS = _PACKAGE / "schema"
 
 
 class MessageWriter:
@@ -49,7 +51,7 @@ class MessageWriter:
         events = TableSchema(_SCHEMAS / "stream_events.json", settings.events_table)
         self._routes = {
             "post": (posts, Committer(inserter, posts, slots)),
-            "event": (events, Committer(inserter, events, slots)),
+            "event": (events, Committer(inserter, events, slots, sink=code_digest(_PACKAGE))),
         }
         self._dead_letters = DeadLetters(settings.dead_letter_topic, self._routes["event"][1])
 

@@ -24,7 +24,7 @@ from sink.push import MAX_RECORD_VALUES, PushedMessage, values_in
 
 UNMAPPED = "unmapped_fields"
 # Columns that the sink itself fills, whatever the record says.
-OWN = frozenset({"published_at", "inserted_at", "message_id"})
+OWN = frozenset({"published_at", "inserted_at", "message_id", "sink"})
 # A longer insertId makes BigQuery refuse the request
 # (https://cloud.google.com/bigquery/docs/streaming-data-into-bigquery#dataconsistency).
 MAX_INSERT_ID = 128
@@ -48,7 +48,7 @@ class Row:
     """A row ready to insert.
 
     Attributes:
-        values: column to JSON value, `inserted_at` still missing.
+        values: column to JSON value, `inserted_at` (and `sink`) still missing.
         insert_id: id of the post or event, by which BigQuery drops an early repetition.
         size: upper bound of its bytes in the insert request.
     """
