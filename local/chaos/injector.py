@@ -21,6 +21,7 @@ from local.chaos.machine import Machine
 from local.chaos.schedule import TARGETS, Fault
 from local.demo.figures import read_text
 from local.demo.stack import LocalStack
+from local.machine.errors import StackError
 from local.x.snowflake import made_at
 
 FULL = 4_096
@@ -231,23 +232,31 @@ class Injector:
         """No file may grow, and Pub/Sub is down.
 
         To SQLite this is an I/O error as a full disk is one (SQLITE_IOERR for SQLITE_FULL), made
-        without root.
+        without root. A reader that ended in it would have been started again without the limit.
         """
-        pid = self._stack.processes["producer"].pid
-        if pid is None:
-            raise RuntimeError("the producer is not started")
-        process, seconds = psutil.Process(pid), fault.options["seconds"]
-        soft, hard = process.rlimit(psutil.RLIMIT_FSIZE)
-        process.rlimit(psutil.RLIMIT_FSIZE, (FULL, hard))
-        try:
-            with self._locks["pubsub"]:
-                wanted = {"publish_unavailable_seconds": seconds}
-                send(f"{self._stack.pubsub_control_url}/faults", wanted)
-                time.sleep(seconds + 1.0)
-        finally:
-            # One that ended has been started again, without the limit; what it lost is judged.
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
+        producer, seconds = self._stack.processes["producer"], fault.options["seconds"]
+        with self._locks["pubsub"]:
+            self._wait_streaming()
+            process = psutil.Process(producer.pid)
+            soft, hard = process.rlimit(psutil.RLIMIT_FSIZE)
+            process.rlimit(psutil.RLIMIT_FSIZE, (FULL, hard))
+            wanted = {"publish_unavailable_seconds": seconds}
+            send(f"{self._stack.pubsub_control_url}/faults", wanted)
+            time.sleep(seconds + 1.0)
+            if producer.pid != process.pid or not producer.running:
+                raise StackError(f"the reader ended while its disk was full; see {producer.log}")
+            process.rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
+
+    def _wait_streaming(self) -> None:
+        """Wait until the reader has its store open, and reads."""
+        deadline = time.monotonic() + _ID_PATIENCE
+        while True:
+            with contextlib.suppress(OSError):
+                if read_text(f"{self._stack.producer_url}/readyz").strip() == "streaming":
+                    return
+            if time.monotonic() > deadline:
+                raise StackError(f"the reader does not stream for {_ID_PATIENCE:.0f} s")
+            time.sleep(0.05)
 
     def _note_hits(self, target: str) -> None:
         """Add a stand-in's own counts, which begin anew with its process."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import random
+import resource
 import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -380,6 +383,67 @@ def test_what_no_disk_took_is_counted_at_the_end(tmp_path: Path) -> None:
     store._db.execute("PRAGMA query_only = ON")
     store.append([entry(1), entry(2)])
     assert store.close() == 2
+
+
+@contextlib.contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """No file of this process may grow beyond `size` bytes: to SQLite a disk that takes no more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+FILL = (
+    "for number in range(1, 61):\n"
+    "    store.append([entry(number, size=3000)], {'coverage': {'until': number}})"
+)
+
+
+def test_opened_while_the_disk_is_full(tmp_path: Path) -> None:
+    """A disk that takes nothing is no damage: the file and its WAL stay as they are, and the next
+    start has all of it.
+    """
+    killed_after(tmp_path, FILL)
+    before = {name: (tmp_path / name).read_bytes() for name in (FILE, f"{FILE}-wal")}
+    with files_limited_to(4_096), pytest.raises(StateError, match=r"no damage: make room") as said:
+        Store(tmp_path)
+    assert "\n" not in str(said.value)
+    gc.collect()
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    store = Store(tmp_path)
+    assert held(store) == [entry(number, size=3000).message for number in range(1, 61)]
+    assert (until(store), store.take_damage()) == (60, None)
+    store.close()
+
+
+@pytest.mark.parametrize("size", [20_000, 33_000, 60_000, 120_000])
+def test_damage_is_found_while_the_disk_is_full(tmp_path: Path, size: int) -> None:
+    """A new file that can't take over what is intact takes nothing from the old one: that is back
+    in its place, and gives all of it once there is room.
+    """
+    killed_after(tmp_path, FILL)
+    with sqlite3.connect(tmp_path / FILE) as other:
+        other.execute("UPDATE messages SET data = x'00' WHERE seq = 20")
+    wal = other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert wal.fetchone()[0] == 0
+    other.close()
+    before = (tmp_path / FILE).read_bytes()
+    for _ in range(2):
+        with files_limited_to(size), pytest.raises(StateError, match="make"):
+            Store(tmp_path)
+        gc.collect()
+        assert (tmp_path / FILE).read_bytes() == before
+        assert not list(tmp_path.glob(f"{FILE}.damaged-*"))
+    store = Store(tmp_path)
+    assert held(store) == [
+        entry(number, size=3000).message for number in range(1, 61) if number != 20
+    ]
+    assert until(store) == 60
+    assert store.take_damage() is not None
+    store.close()
 
 
 def test_in_use_by_a_shell(tmp_path: Path) -> None:

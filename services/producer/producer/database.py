@@ -83,6 +83,14 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return db
 
 
+def disk_takes_nothing(error: BaseException) -> bool:
+    """Whether the disk would not take a write, as when it is full: the file itself is sound."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    # The lowest byte is the kind. https://sqlite.org/rescode.html
+    kind, reads = code & 0xFF, (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ)
+    return kind == sqlite3.SQLITE_FULL or (kind == sqlite3.SQLITE_IOERR and code not in reads)
+
+
 def problem(db: sqlite3.Connection) -> str | None:
     """Return what is wrong with a file, None where nothing is; make the tables of an empty one.
 
@@ -153,22 +161,29 @@ def recover(old: Path, db: sqlite3.Connection) -> tuple[int, int | None]:
     Returns:
         How many messages, and since when others may be lost (microseconds since 1970): no
         earlier than what was covered last, nor than the oldest message held. None: not known.
+
+    Raises:
+        sqlite3.Error: the new file does not take it: what the old one holds is not lost.
     """
     count = 0
     states: dict[str, bytes] = {}
     try:
-        with contextlib.closing(connect(old, read_only=True)) as source:
-            batch: list[tuple[Any, ...]] = []
-            for row in _intact(source):
-                batch.append(row)
-                if len(batch) == 500:
-                    count += _copy(db, batch)
-                    batch = []
-            count += _copy(db, batch)
-            states = dict(_intact_states(source))
-            db.executemany(REPLACE_STATE, [state_row(*state) for state in states.items()])
+        source = connect(old, read_only=True)
     except UNREADABLE as error:
-        log.warning("No more can be read from %s: %s", old, error)
+        if disk_takes_nothing(error):
+            raise
+        log.warning("Nothing can be read from %s: %s", old, error)
+        return 0, None
+    with contextlib.closing(source):
+        batch: list[tuple[Any, ...]] = []
+        for row in _intact(source):
+            batch.append(row)
+            if len(batch) == 500:
+                count += _copy(db, batch)
+                batch = []
+        count += _copy(db, batch)
+        states = dict(_intact_states(source))
+        db.executemany(REPLACE_STATE, [state_row(*state) for state in states.items()])
     try:
         covered = orjson.loads(states["coverage"])["until"]
         oldest = orjson.loads(states["held"])["since"]
@@ -183,8 +198,9 @@ def _copy(db: sqlite3.Connection, batch: Iterable[tuple[Any, ...]]) -> int:
     try:
         db.executemany(INSERT.replace("INSERT", "INSERT OR IGNORE", 1), batch)
         db.execute("COMMIT")
-    except UNREADABLE:
-        db.execute("ROLLBACK")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
+            db.execute("ROLLBACK")
         raise
     return db.total_changes - before
 
@@ -201,7 +217,9 @@ def _intact(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
                 if _is_sound(row) and row[0] > after:
                     after, misses = row[0], 0
                     yield row
-        except UNREADABLE:
+        except UNREADABLE as error:
+            if disk_takes_nothing(error):
+                raise
             after, misses = after + 1, misses + 1
         else:
             return

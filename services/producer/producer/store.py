@@ -318,7 +318,7 @@ class Store:
         return True
 
     def _open(self) -> sqlite3.Connection:
-        db = None
+        db, fault = None, None
         try:
             # SQLite would delete the WAL of an empty file.
             empty = self.path.exists() and self.path.stat().st_size == 0
@@ -328,37 +328,49 @@ class Store:
                 self._count(db)
                 return db
         except (*UNREADABLE, OSError) as error:
-            if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise StateError(f"{self.path} is in use by another program: end it.") from None
-            problem = str(error)
+            fault, problem = error, str(error)
         if db is not None:
             db.close()
+        if fault and _code(fault) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise StateError(f"{self.path} is in use by another program: end it.")
+        if fault and database.disk_takes_nothing(fault):
+            raise StateError(
+                f"{self.path} cannot be opened ({fault}): the disk takes nothing, which is no "
+                "damage: make room in STATE_DIR, and start again."
+            )
         return self._replace(str(problem))
 
     def _replace(self, problem: str) -> sqlite3.Connection:
-        """Put the damaged file aside, begin a new one, take over what is intact in the old."""
-        moved = []
+        """Put the damaged file aside, begin a new one, take over what is intact in the old; where
+        the disk does not take all of that, the old one is back in its place.
+        """
         aside = self.path.with_name(
             f"{FILE}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
         )
+        names = [(Path(f"{self.path}{end}"), Path(f"{aside}{end}")) for end in ("", "-wal", "-shm")]
+        db, moved, made = None, [], []
         try:
             for old in self.path.parent.glob(f"{FILE}.damaged-*"):
                 old.unlink()  # the volume has no room for each
-            for suffix in ("", "-wal", "-shm"):
-                source, target = Path(f"{self.path}{suffix}"), Path(f"{aside}{suffix}")
+            for source, target in names:
                 if source.exists():
                     moved.append((source.rename(target), source))
+            made = [name for pair in names for name in pair]
             db = database.connect(self.path)
             database.problem(db)
+            recovered, since = database.recover(aside, db)
         except (*UNREADABLE, OSError) as error:
-            for target, source in moved:
-                with contextlib.suppress(OSError):
-                    target.rename(source)
+            if db is not None:
+                db.close()  # later it would delete the WAL of the old one, back under this name
+            with contextlib.suppress(OSError):
+                for target, source in moved:
+                    target.replace(source)
+                for name in set(made) - {source for _, source in moved}:
+                    name.unlink(missing_ok=True)
             raise StateError(
                 f"{self.path} cannot be used ({problem}), and no new one can be made: {error}. "
                 "Let this user write there, and make room."
             ) from None
-        recovered, since = database.recover(aside, db)
         self._count(db)
         detail = {"damage": problem, "kept_in": str(aside), "messages_recovered": recovered}
         self._damage = Damage(since, detail)
