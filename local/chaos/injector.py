@@ -196,7 +196,8 @@ class Injector:
                 if time.time() > begun + _ID_PATIENCE:
                     raise RuntimeError("X delivers no posts whose rows could be rejected")
                 time.sleep(0.1)
-                if (now := read_stats(self._stack.x_url))["delivered"] >= now["count"]:
+                # What it made and nobody got counts too: it makes no other post in its place.
+                if (now := read_stats(self._stack.x_url))["made"] >= now["count"]:
                     wanted = {"count": now["count"] + MORE}
                     send(f"{self._stack.x_url}/_standin/settings", wanted)
                 lines = read_text(
