@@ -104,6 +104,44 @@ def test_a_clock_set_back_turns_no_gap_round(
     assert row["gap_to"] >= timestamp(true + 29_000_000)
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_clock_that_is_ahead_begins_no_gap_in_the_future(
+    store: Store, *, restarted: bool
+) -> None:
+    """Keep-alives read by a clock that is two hours ahead cover what has passed since X's own time,
+    not two hours: what is missing after them is in the gap.
+    """
+    true, ahead = 1_795_348_800_000_000, 7_200_000_000
+    coverage = Coverage(store, "me")
+    coverage.covered(true, first_at(true / 1_000))
+    if restarted:
+        coverage.save()
+        coverage = Coverage(store, "me")
+        coverage.resumed(true + ahead, None, 0)
+    coverage.covered(true + ahead)
+    if restarted:
+        coverage.covered(true + ahead, first_at(true / 1_000 + 1_000))
+    coverage.covered(true + ahead)
+    coverage.ended("disconnected")
+    assert coverage.gap is not None
+    assert true <= coverage.gap["from"] < true + 60_000_000
+
+
+def test_keep_alives_of_a_quiet_stream_cover_what_passes(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without posts a keep-alive each 20 s moves the covered moment on by as much."""
+    passed = [100.0]
+    monkeypatch.setattr(gap.time, "monotonic", lambda: passed[0])
+    true = 1_795_348_800_000_000
+    coverage = Coverage(store, "me")
+    coverage.covered(true + 2_000_000, first_at(true / 1_000))
+    for count in range(1, 4):
+        passed[0] += 20
+        coverage.covered(true + 2_000_000 + count * 20_000_000)
+        assert coverage.until == true + count * 20_000_000
+
+
 @pytest.mark.parametrize(
     "kept",
     [

@@ -29,6 +29,8 @@ class Coverage:
         self._producer = producer
         self._lock = threading.Lock()
         self._opened = time.monotonic()
+        self._seen: float | None = None  # by the monotonic clock, in this process
+        self._by_x: int | None = None  # what X's time alone says of `until`
         self.until: int | None = None
         self.last_id: int | None = None
         self.gap: dict[str, Any] | None = None
@@ -46,13 +48,20 @@ class Coverage:
         """Note a post that was read, or a sign of life of a stream that had none to send.
 
         A post covers the time until it was made, not until it was read: what was made in between
-        was still on its way, and is in the gap if the stream ends now.
+        was still on its way, and is in the gap if the stream ends now. A sign of life covers what
+        has passed since the one before: a clock that is ahead would cover time still to come.
         """
-        if post_id is None:
-            self.until = at
-        else:
-            self.until = made_at(at, post_id, self.until)
+        seen, self._seen = self._seen, time.monotonic()
+        if post_id is not None:
+            self.until = self._by_x = made_at(at, post_id, self._by_x)
             self.last_id = post_id
+        elif seen is None or self.until is None:
+            self.until = at  # by our clock alone: the next post is not bound by it
+        else:
+            passed = int((self._seen - seen) * 1e6)
+            self.until = max(self.until, min(at, self.until + passed))
+            if self._by_x is not None:
+                self._by_x = max(self._by_x, min(at, self._by_x + passed))
 
     def ended(self, reason: str, detail: dict[str, Any] | None = None) -> None:
         """Open a gap at the last covered moment; while one is open, count one more failure."""
@@ -138,6 +147,7 @@ class Coverage:
             # The clock was ahead and is set back: X's own time is the better one.
             until = min(until, created_ms(last_id) * 1_000)
         self.until, self.last_id, self.gap = until, last_id, gap
+        self._by_x = until
         return True
 
 
