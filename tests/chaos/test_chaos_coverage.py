@@ -52,13 +52,3 @@ def test_a_clock_that_is_ahead_hides_no_gap(tmp_path: Path) -> None:
     store.close()
     assert gap is not None
     assert gap["gap_to"] == timestamp(NOON + 4_000_000)
-
-
-def test_a_keep_alive_covers_until_it_came(tmp_path: Path) -> None:
-    """A stream that is quiet has no posts on their way."""
-    store = Store(tmp_path)
-    coverage = Coverage(store, "pod")
-    coverage.covered(NOON, post(NOON - 2_000_000))
-    coverage.covered(NOON + 20_000_000)
-    assert coverage.until == NOON + 20_000_000
-    store.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -132,7 +133,7 @@ def test_keep_alives_of_a_quiet_stream_cover_what_passes(
 ) -> None:
     """Without posts a keep-alive each 20 s moves the covered moment on by as much."""
     passed = [100.0]
-    monkeypatch.setattr(gap.time, "monotonic", lambda: passed[0])
+    monkeypatch.setattr(time, "monotonic", lambda: passed[0])
     true = 1_795_348_800_000_000
     coverage = Coverage(store, "me")
     coverage.covered(true + 2_000_000, first_at(true / 1_000))
