@@ -206,6 +206,7 @@ class _Sender:
         self._after = 0
         self._more = threading.Condition()
         self._news = True
+        self._gathering = False  # whether a thread lets messages gather; the others rest
         # Ends the waits of other batches when one gets through, or when the end has come.
         self._recovered = threading.Condition()
         self._failing = False
@@ -256,6 +257,8 @@ class _Sender:
         lingered = False
         while not self._abandoned.is_set():
             with self._more:
+                if lingered:
+                    self._gathering = False
                 # Few are left to gather before they are read, so that none is read twice.
                 few = self._store.waiting[self._number] < BATCH_MESSAGES
                 if self._news and (lingered or not few or self._closing.is_set()):
@@ -268,12 +271,13 @@ class _Sender:
                         self._more.notify()
                         return batch
                     self._news = bool(batch)
-                if not self._news:
-                    if self._closing.is_set():
-                        return []
+                if not self._news and self._closing.is_set():
+                    return []
+                lingered = False
+                if not self._news or self._gathering:
                     self._more.wait()
-                    lingered = False
                     continue
+                self._gathering = True
             self._closing.wait(LINGER)
             lingered = True
         return []
