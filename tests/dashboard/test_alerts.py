@@ -216,4 +216,5 @@ def test_page_reads_its_dataset_and_nothing_else(program: Program) -> None:
     assert service.inputs["invokerIamDisabled"] is False
     inside = [one for one in program.resources if one.parent == service.parent]
     roles = {one.inputs["role"] for one in inside if "role" in one.inputs}
-    assert roles == {"roles/bigquery.dataViewer", "roles/bigquery.jobUser"}
+    # READER on the dataset is BigQuery's name for dataViewer there (DatasetAccess).
+    assert roles == {"READER", "roles/bigquery.jobUser"}
