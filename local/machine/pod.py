@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,7 +86,10 @@ def pod_launch(
     env |= {key: _local(value, mounts) for key, value in declared.items()}
     env |= {"PORT": str(port), **overrides}
     words = [*container["command"], *(container.get("args") or [])]
-    return Launch([_local(str(word), mounts) for word in words], env, cluster.context)
+    # A copy, as a container has: bytecode in the context would change what the next build hashes.
+    image = folder / "image"
+    shutil.copytree(cluster.context, image, dirs_exist_ok=True)
+    return Launch([_local(str(word), mounts) for word in words], env, image)
 
 
 def _environment(name: str, container: Mapping[str, Any], cluster: PodContext) -> dict[str, str]:

@@ -91,7 +91,9 @@ def test_the_environment_is_the_declared_one(tmp_path: Path, cluster: PodContext
     state = str(tmp_path / "state" / "state")
     assert prepared.env["STATE_DIR"] == state
     assert prepared.argv == ["python", "-m", "producer", "--state", state]
-    assert prepared.cwd == cluster.context
+    # A copy: what runs may not write into the context, whose hash decides about a build.
+    assert prepared.cwd != cluster.context
+    assert (prepared.cwd / "requirements.txt").read_text() == "orjson\n"
 
 
 def test_volumes_hold_what_is_declared(tmp_path: Path, cluster: PodContext) -> None:
