@@ -106,7 +106,7 @@ def test_each_of_two_demos_is_found_and_ends_with_its_verdict() -> None:
     with demo("--rate", "30", "--seed", "1") as first:
         wait_for(first, r" [1-9]\d* rows,")
         with demo(
-            "--rate", "30", "--duration", "10", "--config", "tweets:dataset=second"
+            "--rate", "30", "--duration", "30", "--config", "tweets:dataset=second"
         ) as second:
             wait_for(second, r" [1-9]\d* rows,")
             answer = ask("SELECT 'found' AS it FROM second.tweets LIMIT 1")
