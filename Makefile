@@ -69,7 +69,7 @@ fix: $(VENV)/.test ## format, and mend what the linter can mend
 # In the files' order: by their number of tests, which is the default, the few long ones (bench,
 # chaos, the demo) would come last, each alone on its worker.
 pytest: $(VENV)/.test
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
