@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Coroutine, MutableMapping
 from typing import Any, TypeVar
 
@@ -22,6 +25,22 @@ def bypass_proxies(environ: MutableMapping[str, str] = os.environ) -> None:
     known = [host.strip() for name in names for host in environ.get(name, "").split(",")]
     hosts = dict.fromkeys([host for host in known if host] + [*LOOPBACK])
     environ.update(dict.fromkeys(names, "*" if "*" in hosts else ",".join(hosts)))
+
+
+def ask(url: str, content: object = None, method: str | None = None) -> str:
+    """The body of a control page's answer: to GET, or to POST of `content` as JSON.
+
+    Raises:
+        OSError: it does not answer, or refuses; the message holds its words.
+    """
+    data = None if content is None else json.dumps(content).encode()
+    request = urllib.request.Request(url, data, method=method)  # noqa: S310 - our own loopback
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        with error:
+            raise OSError(f"{url}: {error.read().decode()}") from error
 
 
 class LoopThread:

@@ -7,10 +7,8 @@ import json
 import random
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -19,16 +17,16 @@ import psutil
 from local.chaos.letters import dead_letters
 from local.chaos.machine import Machine
 from local.chaos.schedule import TARGETS, Fault
-from local.demo.figures import read_text
 from local.demo.stack import LocalStack
 from local.machine.errors import StackError
+from local.standin import ask
 from local.x.snowflake import made_at
 
 FULL = 4_096
 """Bytes that a file may have while the disk is full: less than the WAL of the reader's store."""
 MORE = 50
 """Posts that X makes beyond its count when a fault that needs some comes after the last."""
-_ID_PATIENCE = 120.0  # the stream may be in X's longest wait
+_PATIENCE = 120.0  # the stream may be in X's longest wait
 
 
 class Injector:
@@ -63,7 +61,7 @@ class Injector:
                 faults.append({"kind": "close", "after_posts": each.at})
             else:
                 faults.append({"kind": each.act, "after_posts": each.at, **each.options})
-        send(f"{self._stack.x_url}/_standin/faults", faults)
+        ask(f"{self._stack.x_url}/_standin/faults", faults)
 
     def turn(self, delivered: int) -> None:
         """Start what is due.
@@ -88,7 +86,7 @@ class Injector:
         self._pool.shutdown()
         for target in ("pubsub", "bigquery"):
             self._note_hits(target)
-        pending = json.loads(read_text(f"{self._stack.x_url}/_standin/faults"))
+        pending = json.loads(ask(f"{self._stack.x_url}/_standin/faults"))
         left = Counter((fault["kind"], fault["after_posts"]) for fault in pending)
         for each in self._asked_of_x:
             key = ("http" if each.act == "refused" else each.act, each.at)
@@ -97,7 +95,7 @@ class Injector:
 
     def lift(self) -> None:
         """BigQuery rejects rows no longer."""
-        send(f"{self._stack.bigquery_url}/_standin/faults", {})
+        ask(f"{self._stack.bigquery_url}/_standin/faults", {})
 
     def _inject(self, fault: Fault) -> None:
         with self._locks[fault.target]:
@@ -118,7 +116,7 @@ class Injector:
         It can't know then what it has bought, and X does not say at once.
         """
         down = {"kind": "http", "path": "/2/usage/tweets", "status": 503, "count": 1}
-        send(f"{self._stack.x_url}/_standin/faults", [down])
+        ask(f"{self._stack.x_url}/_standin/faults", [down])
         with self._locks["pubsub"]:
             self._hold_posts(fault.options["seconds"])
             rng = random.Random(f"damage:{fault.at}")
@@ -145,7 +143,7 @@ class Injector:
     def _hold_posts(self, seconds: float) -> None:
         """Wait so long while Pub/Sub takes nothing; it takes nothing for a second more."""
         wanted = {"publish_unavailable_seconds": seconds + 1.0}
-        send(f"{self._stack.pubsub_control_url}/faults", wanted)
+        ask(f"{self._stack.pubsub_control_url}/faults", wanted)
         time.sleep(seconds)
 
     def _restart(self, fault: Fault) -> None:
@@ -161,12 +159,22 @@ class Injector:
             self._reject_all()
 
     def _redeliver(self, fault: Fault) -> None:
+        """Ask for it, and wait until it has hit: a port that is lost before would forget it."""
+        before = self._redelivered()
         wanted = {"redeliver": 0.5, "count": fault.options["count"]}
-        send(f"{self._stack.pubsub_control_url}/faults", wanted)
+        ask(f"{self._stack.pubsub_control_url}/faults", wanted)
+        self._wait(lambda: self._redelivered() > before, "a message that is delivered again")
+
+    def _redelivered(self) -> int:
+        return int(self._pubsub_faults()["redelivered"])
+
+    def _pubsub_faults(self) -> dict[str, int]:
+        stats = json.loads(ask(f"{self._stack.pubsub_control_url}/stats"))
+        return dict(stats["faults"])
 
     def _outage(self, fault: Fault) -> None:
         seconds = fault.options["seconds"]
-        send(f"{self._stack.pubsub_control_url}/faults", {"publish_unavailable_seconds": seconds})
+        ask(f"{self._stack.pubsub_control_url}/faults", {"publish_unavailable_seconds": seconds})
         time.sleep(seconds)
 
     def _status(self, fault: Fault) -> None:
@@ -174,60 +182,62 @@ class Injector:
         wanted = {"insert_status": options["status"], "seconds": options["seconds"]}
         if options.get("stored"):
             wanted["stored"] = True
-        send(f"{self._stack.bigquery_url}/_standin/faults", wanted)
+        ask(f"{self._stack.bigquery_url}/_standin/faults", wanted)
         time.sleep(options["seconds"] + 0.2)
 
     def _slow(self, fault: Fault) -> None:
         options = fault.options
         wanted = {"insert_delay_ms": options["ms"], "seconds": options["seconds"]}
-        send(f"{self._stack.bigquery_url}/_standin/faults", wanted)
+        ask(f"{self._stack.bigquery_url}/_standin/faults", wanted)
         time.sleep(options["seconds"] + 0.2)
 
     def _reject(self, fault: Fault) -> None:
         """Hold every row back until the ids of some are known, then reject those."""
-        url = f"{self._stack.bigquery_url}/_standin/faults"
-        send(url, {"insert_status": 503})
+        url, wanted = f"{self._stack.bigquery_url}/_standin/faults", fault.times
+        ask(url, {"insert_status": 503})
         try:
-            begun = time.time()
-            stats = read_stats(self._stack.x_url)
+            begun, stats = time.time(), read_stats(self._stack.x_url)
             since = stats["delivered"] + stats["unacknowledged"]
             ids: set[int] = set()
-            while len(ids) < fault.options["rows"]:
-                if time.time() > begun + _ID_PATIENCE:
-                    raise RuntimeError("X delivers no posts whose rows could be rejected")
-                time.sleep(0.1)
-                # What it made and nobody got counts too: it makes no other post in its place.
-                if (now := read_stats(self._stack.x_url))["made"] >= now["count"]:
-                    wanted = {"count": now["count"] + MORE}
-                    send(f"{self._stack.x_url}/_standin/settings", wanted)
-                lines = read_text(
-                    f"{self._stack.x_url}/_standin/delivered?since={since}&limit=1000"
-                ).splitlines()
+
+            def known() -> bool:
+                nonlocal ids
+                page = f"{self._stack.x_url}/_standin/delivered?since={since}&limit=1000"
+                found = [int(line.split()[0]) for line in ask(page).splitlines()]
                 # A post made before could be in the table already and be sent a second time.
-                new = [number for line in lines if _made(number := int(line.split()[0])) > begun]
-                ids = set(new[: fault.options["rows"]])
+                ids = set([each for each in found if made_at(each) / 1000 > begun][:wanted])
+                return len(ids) == wanted
+
+            self._wait(known, "posts whose rows could be rejected")
             self.rejected |= ids
             self._reject_all()
         finally:
-            send(url, {"insert_status": 503, "seconds": 0})
+            ask(url, {"insert_status": 503, "seconds": 0})
         # The stand-in forgets what to reject when its port is lost, so nothing else happens to it
         # or to the dead letters until these rows are among them.
         with self._locks["pubsub"]:
-            self._wait_dead(ids)
+            names = {str(each) for each in ids}
+            self._wait(
+                lambda: names <= {letter.id for letter in dead_letters(self._stack)},
+                f"the dead letters of rejected rows: {sorted(names)}",
+            )
 
-    def _wait_dead(self, ids: set[int]) -> None:
-        """Wait until these posts are dead letters."""
-        deadline = time.monotonic() + _ID_PATIENCE
-        names = {str(each) for each in ids}
-        while not names <= {letter.id for letter in dead_letters(self._stack)}:
+    def _wait(self, done: Callable[[], bool], what: str) -> None:
+        """Wait for what needs posts: X makes more of them where it has made all."""
+        deadline = time.monotonic() + _PATIENCE
+        while not done():
             if time.monotonic() > deadline:
-                raise RuntimeError(f"rejected rows are no dead letters: {sorted(names)}")
-            time.sleep(1.0)
+                raise StackError(f"waited {_PATIENCE:.0f} s for {what}")
+            # What it made and nobody got counts too: it makes no other post in its place.
+            if (now := read_stats(self._stack.x_url))["made"] >= now["count"]:
+                wanted = {"count": now["count"] + MORE}
+                ask(f"{self._stack.x_url}/_standin/settings", wanted)
+            time.sleep(0.1)
 
     def _reject_all(self) -> None:
         if self.rejected:
             wanted = {"reject_ids": sorted(self.rejected)}
-            send(f"{self._stack.bigquery_url}/_standin/faults", wanted)
+            ask(f"{self._stack.bigquery_url}/_standin/faults", wanted)
 
     def _disk(self, fault: Fault) -> None:
         """No file may grow, and Pub/Sub is down.
@@ -237,41 +247,31 @@ class Injector:
         """
         producer, seconds = self._stack.processes["producer"], fault.options["seconds"]
         with self._locks["pubsub"]:
-            self._wait_streaming()
+            self._wait(self._streams, "the reader to have its store open, and to read")
             process = psutil.Process(producer.pid)
             soft, hard = process.rlimit(psutil.RLIMIT_FSIZE)
             process.rlimit(psutil.RLIMIT_FSIZE, (FULL, hard))
             wanted = {"publish_unavailable_seconds": seconds}
-            send(f"{self._stack.pubsub_control_url}/faults", wanted)
+            ask(f"{self._stack.pubsub_control_url}/faults", wanted)
             time.sleep(seconds + 1.0)
             if producer.pid != process.pid or not producer.running:
                 raise StackError(f"the reader ended while its disk was full; see {producer.log}")
             process.rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
 
-    def _wait_streaming(self) -> None:
-        """Wait until the reader has its store open, and reads."""
-        deadline = time.monotonic() + _ID_PATIENCE
-        while True:
-            with contextlib.suppress(OSError):
-                if read_text(f"{self._stack.producer_url}/readyz").strip() == "streaming":
-                    return
-            if time.monotonic() > deadline:
-                raise StackError(f"the reader does not stream for {_ID_PATIENCE:.0f} s")
-            time.sleep(0.05)
+    def _streams(self) -> bool:
+        with contextlib.suppress(OSError):
+            return ask(f"{self._stack.producer_url}/readyz").strip() == "streaming"
+        return False
 
     def _note_hits(self, target: str) -> None:
         """Add a stand-in's own counts, which begin anew with its process."""
         if target == "pubsub":
-            stats = json.loads(read_text(f"{self._stack.pubsub_control_url}/stats"))["faults"]
+            stats = self._pubsub_faults()
             self.hit["messages delivered again"] += stats["redelivered"]
             self.hit["publish requests refused"] += stats["refused_publishes"]
             return
         for name, count in read_stats(self._stack.bigquery_url)["faults"].items():
             self.hit[name.replace("_", " ")] += count
-
-
-def _made(number: int) -> float:
-    return made_at(number) / 1000
 
 
 def read_stats(url: str) -> dict[str, Any]:
@@ -280,32 +280,5 @@ def read_stats(url: str) -> dict[str, Any]:
     Raises:
         OSError: it does not answer.
     """
-    stats: dict[str, Any] = json.loads(read_text(f"{url}/_standin/stats"))
+    stats: dict[str, Any] = json.loads(ask(f"{url}/_standin/stats"))
     return stats
-
-
-def send(url: str, content: object) -> None:
-    """POST JSON to a stand-in's control.
-
-    Raises:
-        OSError: it does not answer, or refuses; the message holds its words.
-    """
-    _ask(urllib.request.Request(url, json.dumps(content).encode(), method="POST"))  # noqa: S310
-
-
-def clear(url: str) -> None:
-    """Take back what was sent there.
-
-    Raises:
-        OSError: as `send`.
-    """
-    _ask(urllib.request.Request(url, method="DELETE"))  # noqa: S310
-
-
-def _ask(request: urllib.request.Request) -> None:
-    request.add_header("Content-Type", "application/json")
-    try:
-        with urllib.request.urlopen(request, timeout=10):  # noqa: S310 - our own loopback address
-            pass
-    except urllib.error.HTTPError as error:
-        raise OSError(f"{request.full_url}: {error.read().decode()}") from error

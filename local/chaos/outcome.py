@@ -27,6 +27,7 @@ class Outcome:
         after_repair: what was missing after `tweets redrive` and `tweets backfill`, but for
             `reposts`: those of the gaps, which X's search does not return.
         doubled: ids that the view has more than once.
+        cut: reposts whose text is cut in the view though X gave it whole.
         x_lost: posts that X made and cut off or never got through, and people could not read.
         x_after_repair: the same after the repair.
         gaps: recorded gaps by reason.
@@ -49,6 +50,7 @@ class Outcome:
     after_repair: Missing = field(default_factory=lambda: Missing((), ()))
     reposts: int = 0
     doubled: tuple[int, ...] = ()
+    cut: tuple[int, ...] = ()
     x_lost: Missing = field(default_factory=lambda: Missing((), ()))
     x_after_repair: Missing = field(default_factory=lambda: Missing((), ()))
     letters: Letters = field(default_factory=lambda: Letters(0, 0, 0, (), (), 0))
@@ -80,6 +82,8 @@ class Outcome:
             found.append(f"{len(self.at_end.lost)} posts lost: {_some(self.at_end.lost)}")
         if self.doubled:
             found.append(f"{len(self.doubled)} posts doubled in the view: {_some(self.doubled)}")
+        if self.cut:
+            found.append(f"{len(self.cut)} reposts cut though X gave them whole: {_some(self.cut)}")
         still = sorted({*self.after_repair.in_gaps, *self.after_repair.lost})
         if still:
             found.append(f"{len(still)} posts missing after backfill and redrive: {_some(still)}")

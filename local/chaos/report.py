@@ -22,6 +22,7 @@ def figures(outcome: Outcome) -> list[tuple[str, str]]:
         ("rows in tweets_latest", f"{outcome.rows:,}"),
         ("lost", f"{len(outcome.at_end.lost):,}"),
         ("doubled in tweets_latest", f"{len(outcome.doubled):,}"),
+        ("reposts cut though X gave them whole", f"{len(outcome.cut):,}"),
         (
             "unread in a killed producer's socket, within recorded gaps",
             f"{len(outcome.at_end.in_gaps):,}",

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from local.chaos.gaps import Missing, read_gaps
-from local.chaos.injector import Injector, read_stats, send
+from local.chaos.injector import Injector, read_stats
 from local.chaos.letters import Letters, dead_letters, digits, reader
 from local.chaos.outcome import Outcome, read_events, read_ids, worst_window
 from local.chaos.schedule import Fault
-from local.demo.figures import read_text
 from local.demo.stack import LocalStack
+from local.demo.verdict import cut_reposts
 from local.machine.errors import StackError
+from local.standin import ask
 
 PATIENCE = 150.0
 """Seconds without anything new after which a run is judged: longer than X's longest wait in it."""
@@ -122,7 +123,7 @@ class ChaosRun:
         """Let X make as many posts more as have not arrived, so that the run has its number."""
         short = self._stack.count - len(self._stack.delivered())
         if short > 0:
-            send(f"{self._stack.x_url}/_standin/settings", {"count": x["count"] + short})
+            ask(f"{self._stack.x_url}/_standin/settings", {"count": x["count"] + short})
         return short > 0
 
     def _look(self) -> tuple[dict[str, Any], int, int]:
@@ -130,7 +131,7 @@ class ChaosRun:
         x = read_stats(self._stack.x_url)
         backlog, letters = 1, 0  # a Pub/Sub that is down may hold some
         with contextlib.suppress(OSError):
-            stats = json.loads(read_text(f"{self._stack.pubsub_control_url}/stats"))
+            stats = json.loads(ask(f"{self._stack.pubsub_control_url}/stats"))
             backlog = sum(stats["subscriptions"][name]["backlog"] for name in self._stack.pushed)
             topic = self._stack.processes["producer"].env["DEAD_LETTER_TOPIC"]
             letters = stats["topics"][topic]["published"]
@@ -193,6 +194,7 @@ class ChaosRun:
         table = read_ids(stack.bigquery, stack.tweets_table)
         outcome.rows, outcome.table_rows = sum(view.values()), sum(table.values())
         outcome.doubled = tuple(sorted(each for each, count in view.items() if count > 1))
+        outcome.cut = cut_reposts(stack.bigquery, stack.tweets_latest)
         reposts = {int(line) for line in self._control("reposts").split()}
         missing = Missing.of(self._delivered, view, self._gaps)
         of_x = Missing.of(self._of_x, view, self._gaps)
@@ -213,7 +215,7 @@ class ChaosRun:
         outcome.events = read_events(stack.bigquery, stack.dataset)
 
     def _control(self, name: str) -> str:
-        return read_text(f"{self._stack.x_url}/_standin/{name}")
+        return ask(f"{self._stack.x_url}/_standin/{name}")
 
     def _operate(self, *words: str) -> str:
         """Run a command of `tweets` in the producer's container, as the README says."""

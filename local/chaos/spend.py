@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.chaos.gaps import Missing, read_gaps
-from local.chaos.injector import clear, read_stats, send
+from local.chaos.injector import read_stats
 from local.chaos.machine import Machine
 from local.chaos.outcome import read_ids
 from local.demo.stack import LocalStack
 from local.machine.errors import StackError
+from local.standin import ask
 
 BUDGET = 1_000
 CHUNK = 48
@@ -97,7 +98,7 @@ class _Trial:
     def run(self, kills: int) -> Spending:
         self._wait(lambda: self._bought() > 50, "the first posts")
         self._tell("kills while X's usage is down")
-        send(f"{self._stack.x_url}/_standin/faults", [USAGE_DOWN])
+        ask(f"{self._stack.x_url}/_standin/faults", [USAGE_DOWN])
         for _ in range(kills):
             self._kill()
             time.sleep(self._rng.uniform(0.3, 2.5))
@@ -108,7 +109,7 @@ class _Trial:
         time.sleep(QUIET)
         unknown = self._bought() - before
         self._tell("X's usage answers again")
-        clear(f"{self._stack.x_url}/_standin/faults")
+        ask(f"{self._stack.x_url}/_standin/faults", method="DELETE")
         self._wait(lambda: self._bought() > before, "the stream after X's usage answers")
         self._tell("the clock is set a month ahead, and back")
         self._machine.set_clock(MONTH)

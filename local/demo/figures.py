@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from google.cloud import bigquery
 
 from local.demo.addresses import Addresses
 from local.machine.errors import StackError
+from local.standin import ask
 
 MEASURED = 300
 """Latencies are those of so many newest rows."""
@@ -82,14 +82,14 @@ def read_figures(stack: Addresses, client: bigquery.Client) -> Figures:
     """
     x = _or_nothing(f"{stack.x_url}/_standin/stats")
     pubsub = _or_nothing(f"{stack.pubsub_control_url}/stats")
-    topics, subscriptions = pubsub.get("topics", {}), pubsub.get("subscriptions", {})
+    topics = pubsub.get("topics", {})
     producer = stack.processes["producer"].env
     rows, distinct, newest = _rows(client, stack.tweets_table)
     return Figures(
         made=int(x.get("made", 0)),
         posts=int(x.get("delivered", 0)),
         published=topics.get(producer["TOPIC"], {}).get("published", 0),
-        backlog=sum(subscriptions.get(name, {}).get("backlog", 0) for name in stack.pushed),
+        backlog=read_backlog(stack),
         dead_letters=topics.get(producer["DEAD_LETTER_TOPIC"], {}).get("published", 0),
         rows=rows,
         distinct=distinct,
@@ -100,6 +100,12 @@ def read_figures(stack: Addresses, client: bigquery.Client) -> Figures:
         memory={name: process.memory() for name, process in stack.processes.items()}
         | {"this": psutil.Process().memory_info().rss},
     )
+
+
+def read_backlog(stack: Addresses) -> int:
+    """Messages that the function has not acknowledged; 0 where Pub/Sub is down."""
+    stats = _or_nothing(f"{stack.pubsub_control_url}/stats").get("subscriptions", {})
+    return sum(stats.get(name, {}).get("backlog", 0) for name in stack.pushed)
 
 
 def _rows(client: bigquery.Client, table: str) -> tuple[int, int, list[Any]]:
@@ -127,19 +133,9 @@ def _rows(client: bigquery.Client, table: str) -> tuple[int, int, list[Any]]:
         raise StackError(f"BigQuery does not answer: {error}") from error
 
 
-def read_text(url: str) -> str:
-    """Body of a GET to a stand-in's control.
-
-    Raises:
-        OSError: it does not answer, or with an error.
-    """
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own loopback address
-        return str(answer.read().decode())
-
-
 def _or_nothing(url: str) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(read_text(url))
+        content: dict[str, Any] = json.loads(ask(url))
     except OSError:
         return {}
     return content

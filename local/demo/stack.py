@@ -9,10 +9,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +21,7 @@ from google.cloud import bigquery
 
 from local.demo.addresses import Addresses
 from local.demo.configuration import stack_config
-from local.demo.figures import Figures, read_figures, read_text
+from local.demo.figures import Figures, read_backlog, read_figures
 from local.demo.verdict import Verdict, judge
 from local.engine.apply import Placement, Targets, apply
 from local.engine.evaluation import evaluate_apart
@@ -32,6 +30,7 @@ from local.engine.topics import Messaging
 from local.machine.errors import StackError
 from local.machine.launcher import Launcher
 from local.machine.supervisor import Supervisor
+from local.standin import ask
 
 DRAIN_SECONDS = 5.0
 
@@ -133,7 +132,7 @@ class LocalStack(Addresses):
 
     def delivered(self) -> set[int]:
         """Ids of the posts that X has delivered since the start."""
-        lines = read_text(f"{self.x_url}/_standin/delivered").splitlines()
+        lines = ask(f"{self.x_url}/_standin/delivered").splitlines()
         return {int(line.split()[0]) for line in lines}
 
     def wait_rows(self, count: int, timeout: float) -> Figures:
@@ -176,11 +175,8 @@ class LocalStack(Addresses):
 
     def stop_posts(self) -> None:
         """X sends nothing more; `count` is what it has sent."""
-        change = urllib.request.Request(  # noqa: S310 - our own loopback address
-            f"{self.x_url}/_standin/settings", b'{"count": 0}', method="POST"
-        )
-        with urllib.request.urlopen(change, timeout=10):  # noqa: S310
-            self.count = self.figures().made
+        ask(f"{self.x_url}/_standin/settings", {"count": 0})
+        self.count = self.figures().made
 
     def first_row(self) -> float | None:
         """Seconds from the start to the first row of this run; None before there is one."""
@@ -207,10 +203,12 @@ class LocalStack(Addresses):
             if self.supervisor is not None and self.supervisor.failure is None:
                 self.supervisor.end()
                 self.processes["producer"].stop()
-                with contextlib.suppress(StackError):
-                    self._wait(
-                        lambda figures: not figures.backlog, "an empty backlog", DRAIN_SECONDS
-                    )
+                deadline = time.monotonic() + DRAIN_SECONDS
+                # A BigQuery that is held down takes nothing more, and is not asked.
+                while self.processes["bigquery"].running and read_backlog(self):
+                    if time.monotonic() > deadline:
+                        break
+                    time.sleep(0.2)
 
     def _supervisor(self) -> Supervisor:
         if self.supervisor is None:

@@ -109,6 +109,7 @@ def test_a_poison_line_without_dead_letter_and_a_dead_letter_without_poison_are_
     [
         ({"at_end": Missing((), (5,))}, "1 posts lost: 5"),
         ({"doubled": (5,)}, "1 posts doubled in the view: 5"),
+        ({"cut": (5,)}, "1 reposts cut though X gave them whole: 5"),
         ({"after_repair": Missing((5,), ())}, "1 posts missing after backfill and redrive: 5"),
         ({"x_lost": Missing((), (5,))}, "posts that X did not deliver are in no recorded gap: 5"),
         ({"x_after_repair": Missing((5,), ())}, "1 posts of gaps not backfilled: 5"),

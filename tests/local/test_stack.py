@@ -37,7 +37,7 @@ def change(file: Path, before: str, after: str) -> None:
 
 
 def test_each_post_once_though_the_function_is_killed(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 2,000 posts none is lost and none doubled by `kill -9` of the function on the way."""
     with LocalStack(rate=400, count=2000) as stack:
@@ -66,6 +66,11 @@ def test_each_post_once_though_the_function_is_killed(
         wrong, empty = capsys.readouterr().err.splitlines()
         assert "nonsense" in wrong
         assert "empty" in empty
+
+        asked: list[str] = []
+        monkeypatch.setattr(stack.bigquery, "query", lambda sql: asked.append(sql))
+        stack.hold("bigquery")
+    assert asked == [], "the end of the stack asks a BigQuery that is down"
     assert query(["SELECT 1"], environment) == 2
     assert "is the demo running?" in capsys.readouterr().err
     assert query(["SELECT 1"], {"BIGQUERY_EMULATOR_HOST": "localhost"}) == 2
