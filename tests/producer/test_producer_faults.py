@@ -250,6 +250,10 @@ def test_usage_endpoint_down(
     wait_for(lambda: len(topic.posts()) == 50, what="reading, once X answers")
     wait_for(lambda: first.metric("budget_used") == 50)
     assert first.stop() == 0
+    told = [row["kind"] for row in topic.events() if row["kind"].startswith("budget_")]
+    assert told == ["budget_paused", "budget_resumed"]
+    (paused,) = topic.events("budget_paused")
+    assert (paused["reason"], paused["posts_used"]) == ("usage_unknown", None)
     assert any("nothing is read until X answers" in line for line in first.log)
     x.settings.count = 100
     x.app.faults.add({**down, "count": 50})

@@ -77,7 +77,7 @@ class Reader:
         self._lines = Lines(
             settings, outbox, budget, coverage, stats, rules.matched, echo, self.interrupt
         )
-        self._rules_applied = self._rules_lost = False
+        self._rules_applied = self._rules_lost = self._usage_unknown = False
         self.failure: StopError | None = None
 
     def run(self) -> None:
@@ -144,8 +144,8 @@ class Reader:
         budget = self._budget
         if not budget.spent:
             self._stats.budget_paused_until = 0.0
-            if budget.paused:
-                budget.paused = False
+            if budget.paused or self._usage_unknown:
+                budget.paused = self._usage_unknown = False
                 budget.save()
                 log.info(
                     "The post budget allows reading again: %d of %d", budget.used, budget.limit
@@ -154,8 +154,11 @@ class Reader:
             return False
         self._stats.state = "paused_budget"
         if not budget.trusted:
-            # Told by whoever asks X for its usage.
-            self._coverage.ended(BUDGET)
+            # Logged by whoever asks X for its usage.
+            if not self._usage_unknown:
+                self._usage_unknown = True
+                self._coverage.ended(BUDGET)
+                self._tell("budget_paused", reason="usage_unknown", post_budget=budget.limit)
         elif not budget.paused:
             self._stats.budget_paused_until = budget.period_end
             budget.paused = True
