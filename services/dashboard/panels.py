@@ -18,7 +18,8 @@ from babel.core import get_global
 from charts import FILLINGS, filling
 from queries import Count, LetterMark, ListedPost, StreamGap, Totals
 from snapshot import Asked, Condition, Snapshot
-from state import PRICE, Month, clock
+from spend import PRICE, Month
+from state import clock
 from warehouse import DOLLARS_A_TIB, REFRESH_BYTES, ViewReader, size_words
 from window import Window, duration
 

@@ -12,9 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 import queries
+import spend
 import state
 from queries import Bucket, Carried, Count, LetterMark, ListedPost, StreamGap, Totals
-from state import Month, StreamState
+from spend import Month
+from state import StreamState
 from warehouse import REFRESH_BYTES, Bill, Query, ViewReader, WarehouseError
 from window import Window
 
@@ -90,7 +92,7 @@ def condition(reader: ViewReader, now: datetime) -> Condition:
         events = reader.rows(life, asked.bill.share(life.name))
         return Condition(
             state.judge(found.result(), events, now),
-            state.month(events, now),
+            spend.month(events, now),
             events[0].at if events else None,
             asked,
             now,

@@ -1,11 +1,10 @@
-"""Is it all right? The state line and the month's spend, from the reader's events and its posts.
+"""Is it all right? The state line, from the reader's events and its posts.
 
-Both are about the whole stream, whatever time and rules a viewer has chosen.
+It is about the whole stream, whatever time and rules a viewer has chosen.
 """
 
 from __future__ import annotations
 
-import calendar
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +19,16 @@ from window import Window, duration, utc
 
 Tone = Literal["good", "wait", "bad", "idle"]
 
-PRICE = 0.005
-"""Dollars a post (docs.x.com/x-api/getting-started/pricing)."""
-
 # The reader writes its usage each ten minutes: after two of them missed it is not well.
 SILENT = timedelta(minutes=25)
 # Silence that is normal: X's own delay and ours twice over, and twenty times the usual distance of
 # two posts, which chance exceeds once in 500 million (e to the power of -20).
 _SLACK, _DELAYS, _DISTANCES = timedelta(seconds=2), 2, 20
+# The reader says that an open stream brings nothing after 20 s; until its word could be here,
+# nobody knows who is behind.
+_UNKNOWN = timedelta(seconds=40)
+# The reader compares X's rules each ten minutes: another's would be back by then.
+_CONTESTED = timedelta(minutes=12)
 # While it catches up, the delay is no measure of what is normal.
 _LONGEST_DELAY_MS = 30_000
 _LIFE = {
@@ -35,7 +36,10 @@ _LIFE = {
     "stopped",
 }  # fmt: skip
 # What the reader itself writes; the sink and the commands have kinds of their own.
-_READERS = _LIFE | {"usage", "budget_warning", "control_message", "rules_changed", "gap"}
+_QUIET, _TAKEN_OVER = "quiet", "rules_taken_over"
+_READERS = _LIFE | {
+    "usage", "budget_warning", "control_message", "rules_changed", "gap", _QUIET, _TAKEN_OVER,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,27 +100,6 @@ class StreamState:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class Month:
-    """The X billing month. Posts are X's count or ours, the larger; None without an event in it.
-
-    Attributes:
-        budget: posts allowed, None without a guard.
-        start, end: of the billing month, UTC.
-        projected: posts at the end of the month at the pace of its last seven days; None where
-            less than an hour of it is known.
-        before: posts of the month before, None where unknown.
-    """
-
-    used: int | None
-    budget: int | None
-    start: datetime
-    end: datetime
-    projected: int | None = None
-    spent_on: datetime | None = None
-    before: int | None = None
-
-
 def pulses(now: datetime) -> Query[Pulse]:
     """The posts of the last 24 hours that the stream brought, by ten minutes, in order."""
     day = Window(now - timedelta(days=1), now)
@@ -169,14 +152,23 @@ def judge(found: Sequence[Pulse], events: Sequence[StreamEvent], now: datetime) 
     if last is not None and last.kind != "connected" and not (pulse and pulse.read > last.at):
         return _not_reading(told, now)
     connected = last.at if last is not None and last.kind == "connected" else None
-    words = [event.at for event in events if event.kind in _READERS]
-    heard = max([*words, *([pulse.read] if pulse else [])])
-    if pulse is None:
-        if now - heard > SILENT:
-            return _lost(heard, now)
+    said = {event.kind: event for event in events if event.kind in _READERS}
+    heard = max([*(event.at for event in said.values()), *([pulse.read] if pulse else [])])
+    if pulse is not None:
+        state = _by_age(found, connected, said.get(_QUIET), heard, now)
+    elif now - heard > SILENT:
+        return _lost(heard, now)
+    else:
         since = f"connected since {clock(connected, now)}" if connected else "the reader is there"
-        return StreamState("idle", "No posts match", f"{since}, no post in the last day.")
-    return _by_age(found, connected, heard, now)
+        state = StreamState("idle", "No posts match", f"{since}, no post in the last day.")
+    taken = said.get(_TAKEN_OVER)
+    if state.tone in ("good", "idle") and taken and now - taken.at < _CONTESTED:
+        says = (
+            "another script set its rules on this X app; ours were put back at "
+            f"{clock(taken.at, now)}. Give it an app of its own."
+        )
+        return StreamState("wait", "Foreign rules", says)
+    return state
 
 
 def _not_reading(told: Sequence[StreamEvent], now: datetime) -> StreamState:
@@ -205,7 +197,9 @@ def _paused(pause: StreamEvent, now: datetime) -> StreamState:
     says = "by the budget"
     if until:
         says += f" until {clock(until, now)}"
-    if pause.posts_used is not None and pause.post_budget:
+    if pause.reason == "usage_unknown":
+        says += ": no count of this month's posts can be trusted until X tells its own"
+    elif pause.posts_used is not None and pause.post_budget:
         says += f": {pause.posts_used:,} of {pause.post_budget:,} posts used"
     elif pause.reason not in (None, "budget"):
         says += f": {_words(pause.reason)}"
@@ -217,7 +211,11 @@ def _paused(pause: StreamEvent, now: datetime) -> StreamState:
 
 
 def _by_age(
-    found: Sequence[Pulse], connected: datetime | None, heard: datetime, now: datetime
+    found: Sequence[Pulse],
+    connected: datetime | None,
+    quiet: StreamEvent | None,
+    heard: datetime,
+    now: datetime,
 ) -> StreamState:
     newest = max(pulse.newest for pulse in found).replace(tzinfo=UTC)
     written = max((pulse.written for pulse in found if pulse.written), default=newest)
@@ -241,12 +239,22 @@ def _by_age(
     if posts <= 1:
         return StreamState("idle", "No posts match", f"{ago}; the reader is connected.")
     # A word of the reader that is younger than the silence has come the same way as a post would.
-    if heard > newest + normal:
+    read_all = _read_all(quiet, found)
+    if read_all or (read_all is None and heard > newest + normal):
         says = f"{ago}; the reader is connected, heard of {duration(now - heard)} ago."
         return StreamState("idle", "No posts match", says)
+    if silence < normal + _UNKNOWN:
+        return StreamState("wait", "Late", f"{ago}, where {every}.")
     return StreamState(
         "bad", "Late", f"{ago}, where {every}: the reader, Pub/Sub or the sink is behind."
     )
+
+
+def _read_all(quiet: StreamEvent | None, found: Sequence[Pulse]) -> bool | None:
+    """Whether the last post before the reader's silence is in the table; None: it tells of none."""
+    last = max(pulse.read for pulse in found)
+    since = _moment(quiet.about("since")) if quiet is not None and quiet.at > last else None
+    return None if since is None else since <= last + timedelta(seconds=1)
 
 
 def _lost(heard: datetime, now: datetime) -> StreamState:
@@ -278,46 +286,3 @@ def _moment(text: object) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def month(events: Sequence[StreamEvent], now: datetime) -> Month:
-    """What X's month has cost at `now`, from usage and budget events in order."""
-    counted = [
-        event for event in events
-        if event.posts_used is not None
-        and (event.kind == "usage" or event.kind.startswith("budget_"))
-    ]  # fmt: skip
-    days = [event.about("cap_reset_day") for event in counted]
-    known = [day for day in days if isinstance(day, int) and 1 <= day <= 31]
-    start, end = _period(now, known[-1] if known else 1)
-    mine = [event for event in counted if event.at >= start]
-    earlier = [event.posts_used for event in counted if event.at < start]
-    before = earlier[-1] if earlier else None
-    if not mine:
-        return Month(None, None, start, end, before=before)
-    last = mine[-1]
-    used, budget = last.posts_used or 0, last.post_budget or None
-    week = [event for event in mine if event.at >= last.at - timedelta(days=7)]
-    length = last.at - week[0].at
-    if length < timedelta(hours=1):
-        return Month(used, budget, start, end, before=before)
-    read = max(used - (week[0].posts_used or 0), 0)
-    projected = used + round(read * ((end - last.at) / length))
-    spent_on = None
-    if budget and used < budget < projected:
-        spent_on = last.at + length * ((budget - used) / read)
-    return Month(used, budget, start, end, projected, spent_on, before)
-
-
-def _period(now: datetime, day: int) -> tuple[datetime, datetime]:
-    """The billing month around `now`: it begins on that day, or on a shorter month's last."""
-
-    def begin(year: int, number: int) -> datetime:
-        year, number = year + (number - 1) // 12, (number - 1) % 12 + 1
-        last = calendar.monthrange(year, number)[1]
-        return datetime(year, number, min(day, last), tzinfo=UTC)
-
-    now = now.astimezone(UTC)
-    if begin(now.year, now.month) <= now:
-        return begin(now.year, now.month), begin(now.year, now.month + 1)
-    return begin(now.year, now.month - 1), begin(now.year, now.month)

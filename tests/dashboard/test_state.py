@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import snapshot
-import state
+import spend
 from queries import Totals
 from snapshot import Kept
 from state import Pulse, StreamEvent, judge
@@ -38,6 +38,11 @@ def pulse(newest: timedelta, every: timedelta = 2 * SECOND, late: timedelta = SE
 def told(kind: str, ago: timedelta, **columns: Any) -> StreamEvent:
     """An event so long ago."""
     return StreamEvent(kind, NOW - ago, **columns)
+
+
+def quiet(ago: timedelta, since: timedelta) -> StreamEvent:
+    """The reader's word that its stream brings nothing since a moment so long ago."""
+    return told("quiet", ago, detail=f'{{"since": "{NOW - since:%FT%TZ}"}}')
 
 
 STARTED = told("started", 3 * DAY)
@@ -76,7 +81,7 @@ CONNECTED = told("connected", 2 * DAY)
               told("stopped", 9 * MINUTE), told("started", 8 * MINUTE)],
          "Paused", "by the budget until 01 Dec 00:00."),
         ([], [told("budget_paused", HOUR, reason="usage_unknown", detail="[1]")],
-         "Paused", "by the budget: usage unknown."),
+         "Paused", "by the budget: no count of this month's posts can be trusted until X tells"),
         ([], [told("budget_paused", 2 * DAY, detail='{"until": "2026-11-25T00:00:00Z"}')],
          "Paused", "that time is over and it does not read."),
         ([pulse(HOUR)], [CONNECTED, told("stopped", HOUR - SECOND)], "Down",
@@ -86,7 +91,21 @@ CONNECTED = told("connected", 2 * DAY)
         ([pulse(HOUR)], [CONNECTED, told("started", 30 * SECOND)], "Connecting", "no stream yet"),
         ([pulse(HOUR)], [CONNECTED, told("started", 5 * MINUTE)], "Down", "no stream yet"),
         # the sink refuses, or Pub/Sub does not push: no event can come either
-        ([pulse(2 * MINUTE)], [CONNECTED], "Late", "newest post 2 min ago, where one comes every"),
+        ([pulse(2 * MINUTE)], [CONNECTED], "Late",
+         "newest post 2 min ago, where one comes every 2 s: the reader, Pub/Sub or the sink"),
+        # the rules may match nothing: who is behind is not known before the reader could say that
+        ([pulse(50 * SECOND)], [CONNECTED], "Late", "50 s ago, where one comes every 2 s."),
+        ([pulse(50 * SECOND)], [CONNECTED, quiet(28 * SECOND, since=49 * SECOND)],
+         "No posts match", "newest post 50 s ago; the reader is connected"),
+        ([pulse(2 * MINUTE)], [CONNECTED, quiet(3 * MINUTE, since=4 * MINUTE)], "Late", "behind."),
+        # ... and what it had read before is not here yet
+        ([pulse(2 * MINUTE)], [CONNECTED, quiet(MINUTE, since=80 * SECOND)], "Late", "behind."),
+        # another script's rules: what comes may not be what was asked for
+        ([pulse(SECOND)], [CONNECTED, told("rules_taken_over", 5 * MINUTE)], "Foreign rules",
+         "another script set its rules on this X app; ours were put back at 11:55:00."),
+        ([pulse(SECOND)], [CONNECTED, told("rules_taken_over", HOUR)], "Live", "newest post"),
+        ([pulse(HOUR)], [CONNECTED, told("rules_taken_over", 5 * MINUTE),
+                         told("disconnected", MINUTE, reason="stalled")], "Down", "stalled"),
         # it writes again, and is behind
         ([pulse(5 * MINUTE, late=5 * MINUTE - SECOND)], [CONNECTED], "Late",
          "rows come 4 min 59 s after their posts."),
@@ -132,10 +151,10 @@ def usage(day: int, posts: int, kind: str = "usage", reset: int = 1) -> StreamEv
 
 def test_month_is_projected_at_the_pace_of_its_last_week() -> None:
     """1,000 posts a day make 4,500 more by the month's end, or the budget ends before."""
-    month = state.month([usage(10, 100), usage(22, 1_000), usage(26, 5_000)], NOW)
+    month = spend.month([usage(10, 100), usage(22, 1_000), usage(26, 5_000)], NOW)
     assert (month.used, month.budget, month.projected) == (5_000, 10_000, 9_500)
     assert month.spent_on is None
-    month = state.month([usage(22, 2_000), usage(26, 8_000, "budget_warning")], NOW)
+    month = spend.month([usage(22, 2_000), usage(26, 8_000, "budget_warning")], NOW)
     assert month.projected == 14_750
     assert month.spent_on == NOW + DAY + 8 * HOUR
 
@@ -143,13 +162,13 @@ def test_month_is_projected_at_the_pace_of_its_last_week() -> None:
 def test_last_month_is_not_this_month() -> None:
     """On the day on which X counts anew, the last usage is the month before's."""
     at = datetime(2026, 11, 27, 0, 5, tzinfo=UTC)
-    month = state.month([usage(26, 9_800, reset=27)], at)
+    month = spend.month([usage(26, 9_800, reset=27)], at)
     assert (month.used, month.before) == (None, 9_800)
     assert (month.start, month.end) == (
         datetime(2026, 11, 27, tzinfo=UTC), datetime(2026, 12, 27, tzinfo=UTC),
     )  # fmt: skip
-    assert state.month([], at).used is None
-    assert state.month([usage(26, 7, reset=99)], NOW).start == datetime(2026, 11, 1, tzinfo=UTC)
+    assert spend.month([], at).used is None
+    assert spend.month([usage(26, 7, reset=99)], NOW).start == datetime(2026, 11, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +184,7 @@ def test_months_of_every_length(day: int, now: str, start: str, end: str) -> Non
     """A billing month begins on X's day, or on the last of a shorter month."""
     at = datetime.fromisoformat(now).replace(tzinfo=UTC)
     detail = f'{{"cap_reset_day": {day}}}'
-    month = state.month([StreamEvent("usage", at, posts_used=1, detail=detail)], at)
+    month = spend.month([StreamEvent("usage", at, posts_used=1, detail=detail)], at)
     assert (f"{month.start:%F}", f"{month.end:%F}") == (start, end)
 
 

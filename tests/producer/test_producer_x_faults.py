@@ -92,6 +92,28 @@ def test_rules_that_only_stand_beside_ours_are_no_gap(
     assert topic.events("gap") == []
 
 
+def test_an_open_stream_without_posts_is_told_once(
+    here: RunHere, make_x: MakeX, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signs of life alone, for longer than posts let one wait, are told as an event, once for each
+    silence: without it nobody knows whether the rules match nothing or the sink is behind.
+    """
+    monkeypatch.setattr(service, "QUIET", 0.5)
+    x = make_x(rate=100, count=30, keep_alive=0.2)
+    producer = here(x)
+    (quiet,) = wait_for(lambda: topic.events("quiet"), what="the event")
+    [last] = [post["created_at"] for post in topic.posts()][-1:]
+    assert json.loads(quiet["detail"])["since"] >= last
+    keep_alives = producer.metric("keep_alives_total")
+    wait_for(lambda: producer.metric("keep_alives_total") > keep_alives + 5)
+    assert len(topic.events("quiet")) == 1
+    x.settings.count = 60
+    wait_for(lambda: len(topic.events("quiet")) == 2, what="the next silence")
+    assert len(topic.posts()) == 60
+    assert producer.stop() == 0
+    assert topic.events("gap") == []
+
+
 def test_rules_that_cannot_be_compared_hold_nothing_up(
     here: RunHere, make_x: MakeX, topic: Topic
 ) -> None:

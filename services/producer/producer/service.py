@@ -18,6 +18,7 @@ from producer.messages import BUDGET, SHUTDOWN, TAKEN_OVER, event, now
 from producer.outbox import Outbox
 from producer.reader import Reader, StopError
 from producer.reconcile import RulesChange
+from producer.record import timestamp
 from producer.revision import code_digest
 from producer.rulebook import RuleBook, Takeover
 from producer.settings import Settings, SettingsError
@@ -30,6 +31,10 @@ log = logging.getLogger(__name__)
 # SIGTERM to exit in 10 s: X's buffer takes 2, Pub/Sub this, the rest is reserve.
 FLUSH = 6.5
 RULES_EVERY = 5.0
+# X sends a sign of life each 20 s: an open stream without a post for so long has none to send...
+QUIET = 20.0
+# ... where its posts have come, on average, so many times as often.
+QUIET_DISTANCES = 20
 TICK = 0.5
 WAITS = Waits()
 
@@ -52,6 +57,7 @@ class Service:
         self._refused: str | None = None
         self._once = OncePerMinute(log)
         self._ticked: float | None = None
+        self._quiet_since = 0.0
         self._usage_at = time.monotonic()
         self._threads = [
             threading.Thread(target=self._read, name="stream", daemon=True),
@@ -212,10 +218,23 @@ class Service:
             self._tell("budget_warning", posts_used=budget.used, post_budget=budget.limit)
         if budget.spent:
             self.reader.interrupt(BUDGET)
+        self._tell_of_quiet()
         if self._outbox is not None:
             self._outbox.store.flush()
             if reason := self._outbox.blocked():
                 self.reader.interrupt(reason)
+
+    def _tell_of_quiet(self) -> None:
+        """Say once that an open stream brings no post: the page can't tell it from a sink that is
+        behind but by a word that comes the way of the posts.
+        """
+        stats = self.stats
+        since, usual = stats.last_post, (stats.last_post - stats.started) / max(stats.posts, 1)
+        if stats.state != "streaming" or since in (0.0, self._quiet_since):
+            return
+        if stats.last_byte - since >= max(QUIET, QUIET_DISTANCES * usual):
+            self._quiet_since = since
+            self._tell("quiet", detail={"since": timestamp(int(since * 1e6))})
 
     def _errands(self) -> None:
         """Calls to X, which may take their time."""
