@@ -22,7 +22,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from local.chaos.report import content, lines, tables, verdict
-from local.chaos.run import ChaosRun, Progress
+from local.chaos.run import RULES, ChaosRun, Progress
 from local.chaos.schedule import full_plan
 from local.chaos.spend import spend
 from local.demo.stack import LocalStack
@@ -142,7 +142,7 @@ def _run(options: argparse.Namespace, data: Path) -> bool:
     console = Console()
     screen = _Screen(console)
     # Each kill leaves a reserved block behind, so the guard counts more than was bought.
-    config = {"tweets:postBudget": 100 * options.posts}
+    config = {"tweets:postBudget": 100 * options.posts, "tweets:rules": RULES}
     try:
         with LocalStack(
             rate=options.rate,

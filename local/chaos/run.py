@@ -30,6 +30,8 @@ SETTLED = 3.0
 FRESH = 17.0
 """Seconds: X's recent search has no newer posts, so `tweets backfill` leaves them out."""
 MAX_BACKFILL = 100_000
+RULES = [{"value": '(BigQuery OR "data engineering") lang:en', "tag": "data"}]
+"""Of the stream: with reposts, which X cuts, where the checked-in rules leave them out."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,14 @@
 """The whole pipeline under faults that need no long back-off: what became of each post."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from local.chaos.outcome import Outcome
 from local.chaos.report import content, lines, verdict
-from local.chaos.run import ChaosRun
+from local.chaos.run import RULES, ChaosRun
 from local.chaos.schedule import quick_plan
 from local.demo.stack import LocalStack
 
@@ -21,8 +22,13 @@ pytestmark = pytest.mark.timeout(240)
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     """The figures of one run."""
     data: Path = tmp_path_factory.mktemp("chaos")
-    with LocalStack(rate=RATE, count=POSTS, seed=SEED, data_dir=data) as stack:
-        yield ChaosRun(stack, quick_plan(SEED, POSTS), SEED).run()
+    config = {"tweets:rules": RULES}
+    with LocalStack(rate=RATE, count=POSTS, seed=SEED, data_dir=data, config=config) as stack:
+        judged = ChaosRun(stack, quick_plan(SEED, POSTS), SEED).run()
+        long = "STARTS_WITH(text, 'RT @') AND LENGTH(text) > 140"
+        sql = f"SELECT COUNT(*) AS n FROM `{stack.tweets_latest}` WHERE {long}"
+        found = next(iter(stack.bigquery.query(sql).result()))["n"]
+        yield replace(judged, events=judged.events | {"reposts longer than X's cut": found})
 
 
 def test_no_post_is_lost_and_none_is_doubled(outcome: Outcome) -> None:
@@ -32,6 +38,12 @@ def test_no_post_is_lost_and_none_is_doubled(outcome: Outcome) -> None:
     assert outcome.doubled == ()
     # The doubles of redelivery, kills and repeated answers are in the append table.
     assert outcome.table_rows > outcome.rows
+
+
+def test_reposts_are_in_play_and_whole(outcome: Outcome) -> None:
+    """X cuts them at 140 characters and gives the originals; the rows have those."""
+    assert outcome.events["reposts longer than X's cut"] > 20
+    assert outcome.cut == ()
 
 
 def test_what_x_cut_off_is_in_a_gap_that_backfill_fills(outcome: Outcome) -> None:
