@@ -117,6 +117,14 @@ REFUSALS: dict[str, tuple[int, dict[str, Any]]] = {
             "type": "https://api.x.com/2/problems/credits-depleted",
         },
     ),
+    "SpendCapReached": (
+        403,
+        {
+            "title": "SpendCapReached",
+            "detail": "Your enrolled account has reached its billing cycle spend cap.",
+            "type": TYPE + "credits",
+        },
+    ),
     "ClientNotEnrolled": (
         403,
         {

@@ -76,6 +76,43 @@ def test_x_counts_on_request(stack: Stack, x: XServer, outage: Outage) -> None:
     assert used(x) == 0
 
 
+def test_counts_that_lead_in_a_circle_are_paid_once(
+    stack: Stack, x: XServer, outage: Outage, tmp_path: Path
+) -> None:
+    """A count's page token that X gave before ends the count: each request costs."""
+    rules = tmp_path / "rules.json"
+    rules.write_text(json.dumps([{"value": "data", "tag": "a"}]))
+    asked: list[str | None] = []
+
+    async def circle(request: web.Request) -> web.StreamResponse:
+        asked.append(request.query.get("next_token"))
+        token = "b" if asked[-1] == "a" else "a"
+        body = {"data": [], "meta": {"total_tweet_count": 2, "next_token": token}}
+        return web.json_response(body, status=200 if len(asked) < 9 else 400)
+
+    patch_route(x, "/counts/recent", circle)
+    done = stack.run("backfill", "--gap", outage.gap, "--rules", str(rules), "--count")
+    assert done.code == 0, done.err
+    assert asked == [None, "a", "b"]
+    assert "paid  $0.015 for 3 count requests" in done.out
+
+
+def test_a_limit_that_stays_is_told_in_x_s_words(
+    stack: Stack, x: XServer, outage: Outage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the last try nothing is waited for, and X's own words say what it was about."""
+    slept: list[float] = []
+    monkeypatch.setattr("operations.x_account.time.sleep", slept.append)
+    body = json.dumps({"title": "Too Many Requests", "detail": "of the day's posts"})
+    x.app.faults.add(
+        {"kind": "http", "status": 429, "body": body, "path": "/2/tweets/search/recent", "count": 9}
+    )
+    done = stack.run("backfill", "--gap", outage.gap, "--yes")
+    assert done.code == 1
+    assert "HTTP 429: Too Many Requests: of the day's posts" in done.err.splitlines()[-1]
+    assert len([pause for pause in slept if pause >= 1]) == 3
+
+
 def test_a_gap_is_filled_exactly(stack: Stack, x: XServer, outage: Outage) -> None:
     """After a backfill every post is there once, marked as such, and the gap is closed."""
     done = stack.run("backfill", "--gap", outage.gap, "--yes")
@@ -414,6 +451,7 @@ def test_a_history_that_no_gap_asked_for(stack: Stack, x: XServer, outage: Outag
     [
         ("UsageCapExceeded", "Usage cap exceeded: Monthly product cap"),
         ("CreditsDepleted", "credits depleted"),
+        ("SpendCapReached", "billing cycle spend cap"),
         ("ClientNotEnrolled", "attached to a Project"),
     ],
 )

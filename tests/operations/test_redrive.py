@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,36 @@ def test_a_letter_that_nothing_can_mend_is_sent_once(stack: Stack) -> None:
     assert "1 sent to" in done.out
     assert "left: 1 dead letters came while this ran, 1 of them sent before and refused" in done.out
     assert stack.backlog() == 1
+
+
+def test_a_clock_ahead_of_pubsub_s_sends_nothing_round(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came back is known by the moment at which it was sent, too: a clock an hour ahead of
+    Pub/Sub's would call it old for an hour.
+    """
+    later = timedelta(hours=1)
+
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + later
+
+    for module in ("dead_letters", "redrive"):
+        monkeypatch.setattr(f"operations.{module}.datetime", Ahead)
+    test_a_letter_that_nothing_can_mend_is_sent_once(stack)
+
+
+def test_a_letter_of_as_many_attributes_as_there_can_be(stack: Stack) -> None:
+    """Pub/Sub takes 100 attributes, and two are ours: what it is routed by stays."""
+    stack.dead_letter(
+        record(1), **{f"a{n:02}": "x" for n in range(97)}, kind="post", id="1", schema="1"
+    )
+    done = stack.run("redrive", "send", "--yes", *FAST)
+    assert done.code == 0, done.err
+    (message,) = stack.messages()
+    assert len(message.attributes) == 100
+    assert {"kind", "id", "schema", "redriven_at", "redrive_count"} <= set(message.attributes)
 
 
 def test_names_are_checked(stack: Stack) -> None:

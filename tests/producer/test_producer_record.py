@@ -205,9 +205,10 @@ def test_reposts_are_whole(includes: str) -> None:
 @pytest.mark.parametrize("note", ["note_tweet", "note_post"])
 def test_reposts_of_long_posts_are_whole(note: str) -> None:
     """Of a long original the text beyond 280 characters, and its entities, are taken too."""
-    whole: Any = {"text": "all of it #deep", "entities": {"hashtags": [{"tag": "deep"}]}}
+    text = "The library " * 40 + "#deep"
+    whole: Any = {"text": text, "entities": {"hashtags": [{"tag": "deep"}]}}
     row = _row(_repost("tweets", **{note: whole}))
-    assert row["text"] == "RT @other_one: all of it #deep"
+    assert row["text"] == f"RT @other_one: {text}"
     assert row["hashtags"] == ["books", "cats", "deep"]
 
 
@@ -220,6 +221,13 @@ def test_reposts_without_their_original_are_what_x_sent() -> None:
     assert _row(line)["text"] == "see this"
     line["data"]["referenced_tweets"] = [{"type": "retweeted", "id": "1"}]
     assert _row(line)["text"] == "see this"
+
+
+@pytest.mark.parametrize("text", ["", "This post is withheld in Germany."])
+def test_reposts_of_withheld_originals_are_what_x_sent(text: str) -> None:
+    """An original that says less than X's cut text does not take its place."""
+    line = _repost(text=text, withheld={"country_codes": ["DE"]})
+    assert _row(line)["text"] == line["data"]["text"]
 
 
 @pytest.mark.parametrize(
@@ -237,6 +245,7 @@ def test_text_is_what_people_wrote(sent: str, written: str) -> None:
     assert row["text"] == written
     assert json.loads(row["raw"])["data"]["text"] == sent
     line = _repost(text=sent)
+    line["data"]["text"] = f"RT @other_one: {sent[:2]}…"
     assert _row(line)["text"] == f"RT @other_one: {written}"
 
 

@@ -259,21 +259,73 @@ def test_refused_file_is_not_tried_each_turn(
     changes: list[RulesChange] = []
     book = RuleBook(read_rules(path), path, lambda: _client(x), changes.append, lambda _: None)
     book.apply()
-    tries: list[object] = []
+    tries: list[str] = []
 
     def counted(client: Caller, wanted: Sequence[Rule]) -> RulesChange:
-        tries.append(wanted)
+        tries.append(wanted[0].value)
         return reconcile(client, wanted)
 
     monkeypatch.setattr(rulebook, "reconcile", counted)
     path.write_text('[{"value": "cat ("}]')
     for _ in range(5):
         book.poll()
-    assert len(tries) == 1
+    assert tries == ["cat (", "cat"]  # a look at those in force, since the change failed
     monkeypatch.setattr(rulebook, "RETRY_SECONDS", 0.0)
     path.write_text('[{"value": "dog"}]')
     book.poll()
     assert [rule.value for rule in changes[-1].added] == ["dog"]
+
+
+@pytest.mark.parametrize("text", ["[", '[{"value": "cat ("}]'])
+def test_a_wrong_file_does_not_end_the_watch(
+    make_x: MakeX, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """While RULES_FILE cannot be used, another script's rules are noticed and put right still; each
+    fault of the file is said once.
+    """
+    monkeypatch.setattr(rulebook, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(rulebook, "COMPARE_SECONDS", 0.0)
+    x, said = make_x(), list[str]()
+    monkeypatch.setattr(rulebook.log, "error", lambda form, *words: said.append(form % words))
+    path = tmp_path / "rules.json"
+    path.write_text('[{"value": "cat"}]')
+    takeovers: list[Takeover] = []
+    book = RuleBook(read_rules(path), path, lambda: _client(x), lambda _: None, takeovers.append)
+    book.apply()
+    path.write_text(text)
+    for _ in range(3):
+        reconcile(_client(x), [Rule("storm")])
+        book.poll()
+        assert set(_ids(x)) == {"cat"}
+    assert len(takeovers) == 3
+    assert [line[:17] for line in said].count("The changed rules") == 1
+    assert sum("Another script" in line for line in said) == 3
+
+
+def test_rules_of_a_change_that_failed_half_way_are_put_back(
+    full: XServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When neither the new rules nor the old ones can be added, the old ones come back as soon as X
+    takes them, and the time without them is told.
+    """
+    path = tmp_path / "rules.json"
+    path.write_text(json.dumps([{"value": rule.value} for rule in active_rules(_client(full))]))
+    takeovers: list[Takeover] = []
+    failing = _Failing(full, range(3))
+    book = RuleBook(read_rules(path), path, lambda: failing, lambda _: None, takeovers.append)
+    book.apply()
+    before = time.time_ns() // 1000
+    path.write_text('[{"value": "word0"}, {"value": "edited"}]')
+    book.poll()
+    assert set(_ids(full)) == {"word0"}
+    path.write_text("[")
+    monkeypatch.setattr(rulebook, "RETRY_SECONDS", 0.0)
+    book._again_at.clear()
+    book.poll()
+    assert set(_ids(full)) == {f"word{number}" for number in range(5)}
+    (takeover,) = takeovers
+    assert takeover.missing_from is not None
+    assert takeover.missing_from <= before
 
 
 class _Book:

@@ -115,7 +115,9 @@ def test_private_authority_of_the_environment(
     [
         ({"issue": "UsageCapExceeded"}, Kind.CAP, "Monthly product cap"),
         ({"issue": "CreditsDepleted"}, Kind.CREDITS, "credits depleted"),
+        ({"issue": "CreditsDepleted", "status": 403}, Kind.CREDITS, "credits depleted"),
         ({"status": 402}, Kind.CREDITS, "402"),
+        ({"issue": "SpendCapReached"}, Kind.SPENDING, "billing cycle spend cap"),
         ({"issue": "ClientNotEnrolled"}, Kind.ENROLLMENT, "attached to a Project"),
         ({"issue": "RulesCapExceeded", "status": 400}, Kind.RULES_CAP, "maximum number of rules"),
         ({"issue": "RulesCapExceeded", "status": 422}, Kind.RULES_CAP, "maximum number of rules"),

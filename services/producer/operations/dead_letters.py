@@ -250,10 +250,12 @@ class DeadLetterQueue:
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     def _is_newer(self, letter: DeadLetter) -> bool:
-        if letter.published < self._began:
+        # By our own clock too: where it is ahead of Pub/Sub's, what came back would look old.
+        returned = letter.redriven is not None and letter.redriven >= self._began
+        if not returned and letter.published < self._began:
             return False
         self.newer += 1
-        self.returned += letter.redriven is not None and letter.redriven >= self._began
+        self.returned += returned
         return True
 
     def _lease_all(self, ack_ids: list[str], seconds: int) -> None:

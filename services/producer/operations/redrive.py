@@ -22,6 +22,11 @@ from producer.messages import Message, post_message
 from producer.parsing import LineError, parse
 from producer.record import to_record
 
+# https://docs.cloud.google.com/pubsub/quotas#resource_limits
+MAX_ATTRIBUTES = 100
+# What the sink routes by: of more attributes than fit, these stay.
+_ROUTING = frozenset({"kind", "id", "schema"})
+
 
 @dataclass
 class LetterGroup:
@@ -139,9 +144,9 @@ def redriven(letter: DeadLetter) -> Message:
     before = letter.attributes.get("redrive_count", "0")
     count = int(before) + 1 if before.isascii() and before.isdigit() else 1
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return Message(
-        message.data, {**message.attributes, "redriven_at": now, "redrive_count": str(count)}
-    )
+    ours = {"redriven_at": now, "redrive_count": str(count)}
+    fitting = sorted(message.attributes.items(), key=lambda item: item[0] not in _ROUTING)
+    return Message(message.data, dict(fitting[: MAX_ATTRIBUTES - len(ours)]) | ours)
 
 
 def _post_of(data: bytes) -> Message:

@@ -147,6 +147,7 @@ class GapSearch:
         total = 0
         for rule in self.rules:
             query = {**self._query(rule), "granularity": "day"}
+            tokens: set[str] = set()
             while True:
                 answer = self._call("counts", query)
                 self.counts += 1
@@ -154,8 +155,9 @@ class GapSearch:
                 total += integer(meta.get("total_tweet_count")) or 0
                 # The archive's counts come 31 days a page.
                 token = meta.get("next_token")
-                if not isinstance(token, str) or token == query.get("next_token"):
+                if not isinstance(token, str) or not token or token in tokens:
                     break
+                tokens.add(token)
                 query["next_token"] = token
         return total
 

@@ -58,16 +58,19 @@ class XAccount:
             UnavailableError: anything else that did not pass in four tries.
         """
         what = f"{method} {route}"
-        for attempt in range(1, _TRIES + 1):
+        attempt = 0
+        while True:
+            attempt += 1
             time.sleep(max(0.0, self._called + every - time.monotonic()) if every else 0.0)
             try:
                 answer = self._api.call(method, route, params, json)
             except XRefusedError as error:
                 refusal = error.refusal
+                passing = refusal.kind is Kind.LIMIT or refusal.status >= 500
+                if not passing or attempt == _TRIES:
+                    raise _refused(refusal, what) from None
                 if refusal.kind is Kind.LIMIT:
                     self._wait(refusal.reset)
-                elif refusal.status < 500 or attempt == _TRIES:
-                    raise _refused(refusal, what) from None
                 else:
                     time.sleep(attempt)
             except requests.RequestException as error:
@@ -80,7 +83,6 @@ class XAccount:
             else:
                 self._called = time.monotonic()
                 return dict(answer)
-        raise UnavailableError(f"X answers {what} with 429 again and again: try later")
 
     def rules(self) -> tuple[Rule, ...]:
         """Return the rules that are active on X."""

@@ -67,7 +67,8 @@ def to_record(
     if original := _reposted(post, line):
         full, more = _whole(original)
         if full is not None and (start := _REPOST(text)):
-            text = start[0] + full
+            # A withheld original says less than the repost.
+            text = max(text, start[0] + full, key=len)
         entities += more
     author_id = integer(post.get("author_id"))
     edits = _integers(post.get("edit_history_tweet_ids") or post.get("edit_history_post_ids"))

@@ -69,15 +69,15 @@ class RuleBook:
         self._on_takeover = on_takeover
         self._in_force: tuple[Rule, ...] | None = None
         self._lock = threading.Lock()
-        self._complaint = ""
-        self._failed: tuple[Rule, ...] | None = None
-        self._again_at = 0.0
+        # Of rules that could not be applied: when to try them again, and what was said about them.
+        self._again_at: dict[tuple[Rule, ...], float] = {}
+        self._complaints: dict[tuple[Rule, ...], str] = {}
         self._compare_at = self._quiet_until = 0.0
         self._right_at = 0
         # When each rule was last seen in force, by X's id, microseconds since 1970.
         self._seen: dict[str, int] = {}
         self._ours: dict[Rule, str | None] = {}
-        self._suspicious = self._looked = False
+        self._suspicious = self._looked = self._halfway = False
         self.count = len(rules or ())
         self.news = threading.Event()
 
@@ -86,8 +86,11 @@ class RuleBook:
         """Whether X's rules were made right before, in this process."""
         return self._in_force is not None or self._looked
 
-    def apply(self) -> None:
+    def apply(self, rules: tuple[Rule, ...] | None = None) -> None:
         """Make X's rules right.
+
+        Args:
+            rules: wanted from now on, if X takes them; None changes nothing in what is wanted.
 
         Raises:
             RulesError: X refuses a rule, or has none where we have none either.
@@ -95,7 +98,8 @@ class RuleBook:
             SettingsError: the token cannot be read.
         """
         with self._lock:
-            if self._wanted is None:
+            wanted = rules or self._wanted
+            if wanted is None:
                 present = active_rules(self._client())
                 self.count = len(present)
                 if not present:
@@ -107,19 +111,21 @@ class RuleBook:
                     log.info("Using the %d rule(s) that X has already: none is changed", self.count)
                 self._looked = True
                 return
-            change = reconcile(self._client(), self._wanted)
-            taken = bool(change) and self._in_force == self._wanted
+            change = reconcile(self._client(), wanted)
+            taken = bool(change) and self._in_force == wanted
             missing_from = self._last_seen(change.added) if taken else None
-            self._in_force = self._wanted
-            self.count = len(self._wanted)
+            halfway, self._halfway = self._halfway, False
+            self._wanted = self._in_force = wanted
+            self.count = len(wanted)
             self._note(change)
         if taken:
             log.error(
                 "X's rules were not ours: %d of ours were gone, %d of another's were there (%s). "
-                "They are put right. Another script or stack uses this X app: give it an app of "
-                "its own.",
+                "They are put right. %s",
                 len(change.added), len(change.deleted),
                 ", ".join(repr(rule.value) for rule in change.deleted[:5]) or "none",
+                "A change of them had failed half-way." if halfway and not change.deleted else
+                "Another script or stack uses this X app: give it an app of its own.",
             )  # fmt: skip
             self._on_takeover(Takeover(change, missing_from))
         elif change:
@@ -141,29 +147,49 @@ class RuleBook:
     def poll(self) -> None:
         """Apply RULES_FILE if it changed, and look at X's rules when it is time, or when a post
         matched one that is not ours. A wrong file, or X's refusal, is logged once and the rules in
-        force go on. The same rules are tried again after a minute, others at once.
+        force go on, and are looked after. The same rules are tried again after a minute, others at
+        once.
         """
         self.news.clear()
         if self._in_force is None:
             return
+        rules = self._configured(self._in_force)
+        if rules != self._in_force and self._may_try(rules):
+            if self._try(rules):
+                self._again_at.clear()
+            else:
+                self._compare_at, self._halfway = 0.0, True
+        if self._may_try(self._in_force) and self._due():
+            self._try(self._in_force)
+
+    def _configured(self, in_force: tuple[Rule, ...]) -> tuple[Rule, ...]:
+        """Return the rules of RULES_FILE; those in force where there is none, or a wrong one."""
         try:
-            rules = read_rules(self._path) if self._path else self._in_force
-            soon = time.monotonic() < self._again_at
-            if (rules == self._in_force and not self._due()) or (rules == self._failed and soon):
-                return
-            self._failed, self._again_at = rules, time.monotonic() + RETRY_SECONDS
-            before, self._wanted = self._wanted, rules
-            try:
-                self.apply()
-            except BaseException:
-                self._wanted = before
-                raise
+            rules = read_rules(self._path) if self._path else in_force
+        except RulesError as error:
+            self._complain((), f"The changed rules are not used: {error}")
+            return in_force
+        self._complaints.pop((), None)
+        return rules
+
+    def _may_try(self, rules: tuple[Rule, ...]) -> bool:
+        return time.monotonic() >= self._again_at.get(rules, 0.0)
+
+    def _try(self, rules: tuple[Rule, ...]) -> bool:
+        self._again_at[rules] = time.monotonic() + RETRY_SECONDS
+        try:
+            self.apply(rules)
         except (RulesError, SettingsError) as error:
-            self._complain(f"The changed rules are not used: {error}")
+            self._complain(rules, f"The changed rules are not used: {error}")
         except (XRefusedError, requests.RequestException) as error:
-            self._complain(f"X's rules could not be read or changed, trying again: {words(error)}")
+            self._complain(
+                rules, f"X's rules could not be read or changed, trying again: {words(error)}"
+            )
         else:
-            self._complaint, self._failed = "", None
+            self._again_at.pop(rules)
+            self._complaints.pop(rules, None)
+            return True
+        return False
 
     def _due(self) -> bool:
         now = time.monotonic()
@@ -188,9 +214,9 @@ class RuleBook:
         known = (*change.kept, *change.added, *change.deleted)
         self._seen |= {rule.id: self._right_at for rule in known if rule.id}
 
-    def _complain(self, text: str) -> None:
-        if text != self._complaint:
-            self._complaint = text
+    def _complain(self, rules: tuple[Rule, ...], text: str) -> None:
+        if text != self._complaints.get(rules):
+            self._complaints[rules] = text
             log.error("%s", text)
 
 

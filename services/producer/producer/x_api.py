@@ -36,6 +36,10 @@ class Kind(StrEnum):
     )
     ADDRESS = "X has no such address: check X_API_BASE_URL (unset, it is https://api.x.com)"
     CREDITS = "X's credits are spent: add some in X's console (console.x.com)"
+    SPENDING = (
+        "X's spending limit of this account is reached: raise it in X's console (console.x.com), "
+        "or wait for its reset"
+    )
     CAP = "The month's cap of posts is used up: raise it in X's console, or wait for its reset"
     LIMIT = "A rate limit of X is used up"
     CONNECTIONS = (
@@ -50,7 +54,7 @@ class Kind(StrEnum):
 
 FINAL = frozenset({Kind.BEARER, Kind.ENROLLMENT, Kind.FORBIDDEN, Kind.REQUEST, Kind.ADDRESS})
 """What no waiting mends; at a first start, the process ends with it."""
-MONTHLY = frozenset({Kind.CREDITS, Kind.CAP})
+MONTHLY = frozenset({Kind.CREDITS, Kind.SPENDING, Kind.CAP})
 """What a person or the month's end mends: looked at again each hour, not as a rate limit."""
 _BY_STATUS = {
     400: Kind.REQUEST,
@@ -65,6 +69,8 @@ _BY_WORD = {
     "usage-capped": Kind.CAP,
     "UsageCapExceeded": Kind.CAP,
     "credits-depleted": Kind.CREDITS,
+    "CreditsDepleted": Kind.CREDITS,
+    "SpendCapReached": Kind.SPENDING,
     "rule-cap": Kind.RULES_CAP,
     "RulesCapExceeded": Kind.RULES_CAP,
     "client-not-enrolled": Kind.ENROLLMENT,

@@ -28,7 +28,7 @@ MAX_NAME_BYTES = 256
 MAX_VALUE_BYTES = 1024
 MAX_DETAIL_BYTES = 1000
 # What the sink and `tweets redrive` read from a letter's original attributes.
-_NEEDED = frozenset({"kind", "id", "schema", "redrive_count"})
+_NEEDED = frozenset({"kind", "id", "schema", "redrive_count", "redriven_at"})
 PUBLISH_SECONDS = 10.0
 EVENT_SECONDS = 5.0
 _EVENTS = uuid.UUID("5f0e8b1c-6a0d-4b52-9f0a-0f5c0e9a7d11")
