@@ -8,7 +8,7 @@ nothing of (places, profiles, counts) matches the posts that were written for su
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from zlib import crc32
 
@@ -22,6 +22,10 @@ _UNSPACED = re.compile(f"[{_UNSPACED_RANGES}]")
 _TOKEN = re.compile(
     rf"[{_UNSPACED_RANGES}]+|[^\W{_UNSPACED_RANGES}]+|[^\w\s.,;:!?()\[\]\"'“”‘’/|…·、。！？-]+"
 )
+
+
+MAX_DEPTH = 50
+"""Groups within groups. X names no limit; ours keeps a hostile rule from ending the stand-in."""
 
 
 class QueryError(ValueError):
@@ -118,7 +122,7 @@ _TESTS: dict[str, Callable[[str, Subject], bool]] = {
 class _Parser:
     text: str
     at: int = 0
-    depth: int = field(default=0)
+    depth: int = 0
 
     def peek(self) -> str:
         while self.at < len(self.text) and self.text[self.at].isspace():
@@ -163,7 +167,11 @@ class _Parser:
 
     def group(self, start: int, negated: bool) -> Node:
         self.at += 1
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise QueryError(f"more than {MAX_DEPTH} groups one within another", start)
         inner = self.alternatives()
+        self.depth -= 1
         if self.peek() != ")":
             raise QueryError("missing ')' for the '(' opened here", start)
         self.at += 1
@@ -208,7 +216,7 @@ class _Parser:
             if reason := fault(name, value, negated=negated):
                 raise QueryError(reason, start)
             return Node(name, value.removeprefix("@"), negated, position=start)
-        if raw[0] in "#@$" and len(raw) > 1:
+        if raw[0] in "#@$":
             if not _ENTITY.fullmatch(raw):
                 raise QueryError(f"invalid character or length in '{raw}'", start)
             return Node(raw[0], raw[1:], negated, position=start)

@@ -12,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.auth.transport.requests import AuthorizedSession
+from google.oauth2.credentials import Credentials
 
 from local.x import XServer
+from operations.__main__ import main as operations_main
+from producer.__main__ import main as producer_main
 from producer.log import hide
 from producer.x_api import FINAL, MONTHLY, Kind, XApi, XRefusedError, XSession
 
@@ -73,6 +77,18 @@ def test_netrc_never_replaces_the_token() -> None:
         XSession(None).get(url)
     assert seen[0][1]["Authorization"] == f"Bearer {TOKEN}"
     assert "Authorization" not in seen[1][1]
+
+
+@pytest.mark.usefixtures("netrc")
+@pytest.mark.parametrize("start", [producer_main, operations_main])
+def test_netrc_never_replaces_google_s_token(start: Callable[..., int]) -> None:
+    """Once a program of ours has begun, Google's own sessions show no entry of ~/.netrc either."""
+    arguments = [] if start is producer_main else ["redrive", "list"]
+    assert start(arguments, {}) == 2
+    session = AuthorizedSession(Credentials("google-s-token"))  # type: ignore[no-untyped-call]
+    with echo() as (url, seen):
+        session.get(url)
+    assert [headers["authorization"] for _, headers in seen] == ["Bearer google-s-token"]
 
 
 @pytest.mark.usefixtures("netrc")

@@ -102,6 +102,9 @@ def test_an_emoji_and_a_hashtag_text_are_keywords() -> None:
         ("point_radius:[1 2", "missing ']'"),
         ('"big data"~7', "from 1 to 6"),
         ('embedding:"cats"', "not available in current product"),
+        ("cat #", "invalid character or length in '#'"),
+        ("@", "invalid character or length in '@'"),
+        ("(" * 512 + "cat" + ")" * 509, "groups one within another"),
     ],
 )
 def test_what_x_refuses_is_refused_with_its_place(rule: str, message: str) -> None:

@@ -20,6 +20,7 @@ from operations.errors import WrongInputError, explained
 from operations.redrive import list_letters, send_letters, show_letter
 from operations.settings import Settings
 from producer.log import redact
+from producer.x_api import ignore_netrc
 
 _Command = Callable[[Settings, argparse.Namespace], int | None]
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
     """Run one command; return its exit code."""
     # tweepy writes the token into its log at DEBUG, google's libraries retry notes at WARNING.
     logging.basicConfig(level=logging.CRITICAL)
+    ignore_netrc()
     try:
         options = _parser().parse_args(arguments)
         command: _Command = options.command

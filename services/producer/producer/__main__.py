@@ -15,6 +15,7 @@ from producer.log import redact, start_log
 from producer.service import Service
 from producer.settings import Settings, SettingsError, log_level
 from producer.store import StateError
+from producer.x_api import ignore_netrc
 
 _EPILOG = """\
 environment: X_BEARER_TOKEN or X_BEARER_TOKEN_FILE (needed), TOPIC, DEAD_LETTER_TOPIC, RULES_FILE,
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         "made equal to these. With --print and no rules, those that X has are used and left alone",
     )  # fmt: skip
     arguments = parser.parse_args(argv)
+    ignore_netrc()
     plain = arguments.print or sys.stderr.isatty()
     try:
         instance = environ.get("INSTANCE") or socket.gethostname()

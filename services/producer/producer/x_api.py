@@ -6,6 +6,7 @@ credits and enrollment as people reported them in 2026 (`docs/operate.md` has th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -148,6 +149,14 @@ class Caller(Protocol):
         json: Mapping[str, Any] | None = None,
     ) -> Mapping[str, Any]:
         """Return the JSON object that X answers."""
+
+
+def ignore_netrc() -> None:
+    """Let no entry of ~/.netrc take the place of a bearer token in this process.
+
+    Google's clients and the renewal of their tokens are sessions of requests too, and not ours.
+    """
+    os.environ["NETRC"] = os.devnull
 
 
 class XSession(requests.Session):
