@@ -46,14 +46,19 @@ class Apis(pulumi.ComponentResource):
     def __init__(
         self, name: str, preflight: Preflight, opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("tweets:index:Apis", name, None, opts)
+        # Created before all that Google has of the stack, so only in a state without any of it.
+        first = pulumi.ResourceOptions(
+            depends_on=preflight.passed,
+            hooks=pulumi.ResourceHookBinding(before_create=[preflight.first_run]),
+        )
+        super().__init__("tweets:index:Apis", name, None, pulumi.ResourceOptions.merge(first, opts))
         self._not_yet = waiting.Patience(f"{name}-not-yet").hook
         self._apis: list[pulumi.Resource] = [
             projects.Service(
                 f"{name}-{api}",
                 service=f"{api}.googleapis.com",
                 disable_on_destroy=False,
-                opts=pulumi.ResourceOptions(parent=self, depends_on=preflight.passed),
+                opts=pulumi.ResourceOptions(parent=self),
             )
             for api in _APIS
         ]

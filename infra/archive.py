@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pulumi
 
-BUILD = Path(__file__).resolve().parents[1] / "build"
+_ROOT = Path(__file__).resolve().parents[1]
+BUILD, SERVICES = _ROOT / "build", _ROOT / "services"
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
 

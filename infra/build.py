@@ -5,17 +5,16 @@ The account is ours because Google's default one has too few rights in projects 
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pulumi
 from pulumi_gcp import artifactregistry, cloudfunctionsv2, projects, serviceaccount, storage
 
 from infra import waiting
 from infra.apis import Apis
-from infra.archive import build_archive
+from infra.archive import SERVICES, build_archive
 from infra.settings import Settings
 
-SOURCE = Path(__file__).resolve().parents[1] / "services" / "sink_function"
+SOURCE = SERVICES / "sink_function"
 SOURCE_FILES = ("main.py", "requirements.txt", "sink/**/*.py", "sink/schema/*.json")
 
 

@@ -13,12 +13,11 @@ import pulumi_docker_build as docker_build
 from pulumi_gcp import artifactregistry
 
 from infra.apis import Apis
-from infra.archive import stage_context
+from infra.archive import SERVICES, stage_context
 from infra.cluster import Cluster
 from infra.settings import Settings
 
 _PROGRAM = Path(__file__).resolve().parent
-_SERVICES = _PROGRAM.parent / "services"
 _REPOSITORY, _LOCATION = "gcr.io", "us"  # Google's fixed names behind the host gcr.io
 
 
@@ -94,7 +93,7 @@ def built(
     """The image of services/<service>, built by Docker and pushed: its reference with digest."""
     # Seen from infra/, where Pulumi runs the program: an absolute path would differ from machine
     # to machine, and each difference would build the image and restart the reader.
-    context = os.path.relpath(stage_context(service, _SERVICES / service), _PROGRAM)
+    context = os.path.relpath(stage_context(service, SERVICES / service), _PROGRAM)
     return docker_build.Image(
         name,
         tags=[f"{repository}:latest"],

@@ -6,6 +6,7 @@ importing pulumi_gcp.compute for one question takes a second and 60 MB.
 
 import asyncio
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -57,13 +58,35 @@ async def ask_if(function: str, **args: str) -> dict[str, Any]:
         return {}
 
 
-async def cluster(settings: Settings) -> FoundCluster:
-    """The cluster that the configuration names.
+async def regions(settings: Settings) -> list[str]:
+    """Names of the project's regions; empty where it cannot be told, as in a new project.
+
+    Raises:
+        pulumi.RunError: there is no such project, or it is closed to who asks.
+    """
+    project = settings.project
+    try:
+        answer = await ask("compute/getRegions", project=project)
+    except Exception as error:  # noqa: BLE001 - as `ask` says, nothing narrower is raised
+        # An answer that names another project is about the quota project of the login.
+        if re.search(rf"resource (project |'projects/){re.escape(project)}(?![\w-])", str(error)):
+            raise pulumi.RunError(
+                f"gcp:project = {project!r}: Google answers {_reason(error)!r}; name one of "
+                "`gcloud projects list`: pulumi config set gcp:project <project id>"
+            ) from None
+        return []
+    return list(answer.get("names") or [])
+
+
+async def cluster(settings: Settings) -> FoundCluster | None:
+    """The cluster that the configuration names; None where it names none.
 
     Raises:
         pulumi.RunError: it is not there, or lacks what the program needs of it.
     """
     name, region = settings.cluster, settings.region
+    if not name:
+        return None
     wrong = f"tweets:cluster = {name!r}: "
     fix = "name another: pulumi config set tweets:cluster <name>"
     try:
@@ -98,8 +121,10 @@ async def token_secret(settings: Settings) -> None:
     """Ask for the secret that a person made for X's token; its content is not asked for.
 
     Raises:
-        pulumi.RunError: it is not there.
+        pulumi.RunError: it is not there; a pod that mounts it would wait until `up` gives up.
     """
+    if settings.token is not None:
+        return
     name = settings.token_secret
     try:
         await ask("secretmanager/getSecret", project=settings.project, secretId=name)

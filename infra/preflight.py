@@ -11,7 +11,7 @@ from typing import Any
 
 import pulumi
 
-from infra import lookup, standing
+from infra import lookup, names, standing
 from infra.settings import Settings
 
 
@@ -25,53 +25,86 @@ class Preflight(pulumi.ComponentResource):
     passed: pulumi.Output[list[pulumi.Resource]]
     cluster: pulumi.Output[lookup.FoundCluster | None]
     """The existing cluster, where the configuration names one."""
+    first_run: pulumi.ResourceHook
+    """Before the first resource is created, in a preview too: refuses a namesake's project."""
 
     def __init__(
         self, name: str, settings: Settings, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("tweets:index:Preflight", name, None, opts)
+        self._settings = settings
+        self._namesakes: list[str] = []
         own = f"{pulumi.get_organization()}/{pulumi.get_project()}/{pulumi.get_stack()}"
         last = pulumi.StackReference(name, own, pulumi.ResourceOptions(parent=self))
-        self.cluster = last.outputs.apply(lambda outputs: _check(settings, outputs or {}))
+        self.cluster = last.outputs.apply(lambda outputs: self._check(outputs or {}))
         self.passed = self.cluster.apply(lambda _: list[pulumi.Resource]())
+        self.first_run = pulumi.ResourceHook(
+            f"{name}-first-run", self.no_namesake, pulumi.ResourceHookOptions(on_dry_run=True)
+        )
         self.register_outputs({})
 
+    async def _check(self, outputs: dict[str, Any]) -> lookup.FoundCluster | None:
+        """The existing cluster, if one is named.
 
-async def _check(settings: Settings, outputs: dict[str, Any]) -> lookup.FoundCluster | None:
-    """The existing cluster, if one is named.
+        Raises:
+            pulumi.RunError: a line for each thing that does not fit.
+        """
+        settings = self._settings
+        stands = json.loads(outputs.get("standing") or "{}")
+        _, cluster, *_ = answers = await asyncio.gather(
+            _posts(settings, stands),
+            lookup.cluster(settings),
+            _places(settings),
+            self._names(stands),
+            lookup.token_secret(settings),
+            _builder(settings, stands),
+            return_exceptions=True,
+        )
+        faults = [answer for answer in answers if isinstance(answer, BaseException)]
+        for fault in faults:
+            if not isinstance(fault, pulumi.RunError):
+                raise fault
+        if faults:
+            raise pulumi.RunError("\n".join(map(str, faults)))
+        return cluster if isinstance(cluster, lookup.FoundCluster) else None
 
-    Raises:
-        pulumi.RunError: a line for each thing that does not fit.
-    """
-    stands = json.loads(outputs.get("standing") or "{}")
-    (cluster, missing), *told = await asyncio.gather(
-        _cluster(settings),
-        _places(settings),
-        _dataset(settings, stands),
-        _registry(settings, stands),
-        _token(settings),
-        _builder(settings),
-    )
-    problems = [*standing.losses(settings, stands), *missing]
-    problems += [line for lines in told for line in lines]
-    if problems:
-        raise pulumi.RunError("\n".join(problems))
-    return cluster
+    async def _names(self, stands: standing.Description) -> None:
+        found = await names.taken(self._settings, stands)
+        self._namesakes = found.ours
+        _refuse(found.refusals)
+
+    def no_namesake(self, _: pulumi.ResourceHookArgs) -> None:
+        """A stack that has nothing yet can't have made what carries its name.
+
+        What a first `up` that broke off has left is its own, and this is not asked again then.
+
+        Raises:
+            pulumi.RunError: a stack of the same name has its state elsewhere.
+        """
+        if self._namesakes:
+            raise pulumi.RunError(
+                f"stack = {self._settings.stack!r}: {', '.join(self._namesakes)} stands already, "
+                "made by a stack of this name whose state is elsewhere; log in there (pulumi "
+                "login), or choose another name: pulumi stack init <name>"
+            )
 
 
-async def _cluster(settings: Settings) -> tuple[lookup.FoundCluster | None, list[str]]:
-    if not settings.cluster:
-        return None, []
-    try:
-        return await lookup.cluster(settings), []
-    except pulumi.RunError as error:
-        return None, [str(error)]
+async def _posts(settings: Settings, stands: standing.Description) -> None:
+    """Posts are deleted where the configuration says so, once."""
+    losses = standing.losses(settings, stands) if stands else []
+    if not stands or settings.discard_dataset != stands["dataset"]:
+        _refuse(losses)
+    elif not losses:
+        pulumi.log.warn(
+            f"tweets:discardDataset = {settings.discard_dataset!r}: nothing of it goes now, and a "
+            "later change would delete it unasked; remove it: pulumi config rm "
+            "tweets:discardDataset"
+        )
 
 
-async def _places(settings: Settings) -> list[str]:
+async def _places(settings: Settings) -> None:
     """Region and location against Google's own list, where the API that has it is on."""
-    answer = await lookup.ask_if("compute/getRegions", project=settings.project)
-    regions = list(answer.get("names") or [])
+    regions = await lookup.regions(settings)
     lines = []
     for key, place in (
         ("gcp:region", settings.region),
@@ -84,76 +117,28 @@ async def _places(settings: Settings) -> list[str]:
                 f"{key} = {place!r}: {settings.project} has no such region; {meant}"
                 f"set it: pulumi config set {key} {near[0] if near else '<region>'}"
             )
-    return lines
+    _refuse(lines)
 
 
-async def _dataset(settings: Settings, stands: standing.Description) -> list[str]:
-    """A dataset of another stack, or of a person, would be told by a 409 after 50 resources."""
-    name = f"{settings.project}.{settings.dataset_id}"
-    if stands.get("dataset") == name:
-        return []
-    there = await lookup.ask_if(
-        "bigquery/getDataset", project=settings.project, datasetId=settings.dataset_id
-    )
-    if not (owner := _other_owner(there, settings)):
-        return []
-    return [
-        f"tweets:dataset = {settings.dataset_id!r}: {name} exists and {owner}; choose another: "
-        f"pulumi config set tweets:dataset <name>, or leave it out: pulumi config rm tweets:dataset"
-    ]
-
-
-async def _registry(settings: Settings, stands: standing.Description) -> list[str]:
-    if not settings.owns_registry or stands.get("registry"):
-        return []
-    there = await lookup.ask_if(
-        "artifactregistry/getRepository",
-        project=settings.project,
-        location="us",
-        repositoryId="gcr.io",
-    )
-    if not (owner := _other_owner(there, settings)):
-        return []
-    return [
-        f"tweets:ownsRegistry = True: the repository gcr.io of {settings.project} exists and "
-        f"{owner}; use it: pulumi config set tweets:ownsRegistry false"
-    ]
-
-
-def _other_owner(there: dict[str, Any], settings: Settings) -> str:
-    """Who made what is there, if not this stack: a first `up` that broke off left it labelled."""
-    if not there:
-        return ""
-    labels = there.get("effectiveLabels") or there.get("labels") or {}
-    if labels.get("app") != "tweets":
-        return "was not made by this program"
-    owner = labels.get("stack", "")
-    return "" if owner == settings.stack else f"belongs to the stack {owner!r}"
-
-
-async def _token(settings: Settings) -> list[str]:
-    """A pod that mounts a secret which is not there would wait until `up` gives up on it."""
-    if settings.token is not None:
-        return []
-    try:
-        await lookup.token_secret(settings)
-    except pulumi.RunError as error:
-        return [str(error)]
-    return []
-
-
-async def _builder(settings: Settings) -> list[str]:
+async def _builder(settings: Settings, stands: standing.Description) -> None:
     """Docker, where an image is to be built by it: without, `up` would fail at the image."""
-    wants = [("image", not settings.image)]
-    wants.append(("dashboardImage", settings.dashboard and not settings.dashboard_image))
-    keys = " and ".join(f"tweets:{key}" for key, wanted in wants if wanted)
-    if not keys or settings.build_daemon or not (problem := await lookup.docker()):
-        return []
+    stood = stands.get("images", {})
+    keys = {"producer": "tweets:image", "dashboard": "tweets:dashboardImage"}
+    anew = [
+        keys[name] for name, made in standing.images(settings).items() if stood.get(name) != made
+    ]
+    if not anew or settings.build_daemon or not (problem := await lookup.docker()):
+        return
     line = (
-        f"{keys} not set, so Docker builds here, and {problem}; start Docker, or let Cloud "
-        "Build make it: docs/deploy.md, Without Docker"
+        f"{' and '.join(anew)} not set, so Docker builds here, and {problem}; start Docker, or let "
+        "Cloud Build make it: docs/deploy.md, Without Docker"
     )
     if pulumi.runtime.is_dry_run():
         pulumi.log.warn(line)
-        return []
-    return [line]
+    else:
+        _refuse([line])
+
+
+def _refuse(lines: list[str]) -> None:
+    if lines:
+        raise pulumi.RunError("\n".join(lines))

@@ -8,6 +8,7 @@ has to replace without a word in the preview's summary.
 from collections.abc import Mapping
 from typing import Any
 
+from infra.archive import SERVICES, stage_context
 from infra.settings import Settings
 from infra.tables import SCHEMAS, TABLES, columns
 
@@ -15,7 +16,7 @@ Description = Mapping[str, Any]
 
 
 def describe(settings: Settings) -> dict[str, Any]:
-    """What a run declares: dataset, its location, the tables, and whether gcr.io is its own."""
+    """What a run declares: dataset, location, tables, whether gcr.io is its own, and images."""
     return {
         "dataset": f"{settings.project}.{settings.dataset_id}",
         "location": settings.bigquery_location,
@@ -24,18 +25,27 @@ def describe(settings: Settings) -> dict[str, Any]:
             for table, declared in TABLES.items()
         },
         "registry": settings.owns_registry,
+        "images": images(settings),
+    }
+
+
+def images(settings: Settings) -> dict[str, str]:
+    """What Docker builds, by service: the name of its context, which tells its content."""
+    ready = {"producer": settings.image}
+    if settings.dashboard:
+        ready["dashboard"] = settings.dashboard_image
+    return {
+        name: stage_context(name, SERVICES / name).name for name, ref in ready.items() if not ref
     }
 
 
 def losses(settings: Settings, stands: Description) -> list[str]:
-    """One line for each change that would delete posts; none where the configuration says so.
+    """One line for each change that would delete posts.
 
     Args:
         settings: the configuration of this run.
-        stands: what the last `up` left; empty before the first.
+        stands: what the last `up` left.
     """
-    if not stands or settings.discard_dataset == stands["dataset"]:
-        return []
     wanted, was = describe(settings), stands["dataset"]
     lines = []
     if wanted["dataset"] != was:

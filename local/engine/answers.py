@@ -23,6 +23,7 @@ _REGIONS = ("us-central1", "us-east1", "europe-west1", "europe-west4")
 _NOTHING = {
     "gcp:bigquery/getDataset:getDataset": "Dataset",
     "gcp:artifactregistry/getRepository:getRepository": "Repository",
+    "gcp:pubsub/getTopic:getTopic": "Topic",
 }
 
 

@@ -52,6 +52,7 @@ class Options:
     timeouts: Mapping[str, str]
     replace_on_changes: tuple[str, ...]
     error_hooks: tuple[str, ...]
+    before_create_hooks: tuple[str, ...]
     after_create_hooks: tuple[str, ...]
 
 
@@ -236,6 +237,7 @@ def _options(request: resource_pb2.RegisterResourceRequest) -> Options:
         },
         replace_on_changes=tuple(request.replaceOnChanges),
         error_hooks=tuple(request.hooks.on_error),
+        before_create_hooks=tuple(request.hooks.before_create),
         after_create_hooks=tuple(request.hooks.after_create),
     )
 

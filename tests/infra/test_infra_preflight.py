@@ -104,6 +104,20 @@ def test_posts_are_deleted_where_the_configuration_says_so() -> None:
         evaluate("dev", {**moved, "discardDataset": "my-project.tweet"}, standing=STANDS)
 
 
+def test_a_leave_to_delete_that_is_left_over_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once what it named is gone, or nothing of it goes, it would let the next change delete."""
+    said: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", said.append)
+    config = {**DEV, "discardDataset": "my-project.tweet_data"}
+    assert evaluate("dev", {**config, "bigqueryLocation": "EU"}, standing=STANDS)
+    assert evaluate("dev", config)
+    assert said == []
+    assert evaluate("dev", config, standing=STANDS)
+    assert len(said) == 1
+    assert said[0].startswith("tweets:discardDataset = 'my-project.tweet_data': nothing of it")
+    assert said[0].endswith("pulumi config rm tweets:discardDataset")
+
+
 TWEETS: list[dict[str, Any]] = [
     {"name": "id", "type": "INTEGER", "mode": "REQUIRED"},
     {"name": "lang", "type": "STRING"},
@@ -179,8 +193,6 @@ def test_a_column_that_would_delete_posts_is_refused(
     (line,) = standing.losses(SETTINGS, stands)
     assert line.startswith(f"services/sink_function/sink/schema/tweets.json: {words}")
     assert "docs/deploy.md, Move the posts" in line
-    discarding = SETTINGS.model_copy(update={"discard_dataset": "my-project.tweet_data"})
-    assert standing.losses(discarding, stands) == []
 
 
 def test_a_changed_schema_file_stops_the_run(recorded: list[Program], schemas: Path) -> None:
@@ -239,10 +251,54 @@ def test_a_registry_that_is_there_is_found_before_anything_is_made(
     assert evaluate("prod", {**BASE, "ownsRegistry": False}, answers=there)
 
 
+def test_a_topic_made_by_hand_is_found_before_anything_is_made(recorded: list[Program]) -> None:
+    """What carries the stack's own name, and no label of ours, is somebody's."""
+    line = refused(recorded, BASE, answers={"pubsub/getTopic": labelled()})
+    assert line.startswith("stack = 'dev': the topic tweets-dev of my-project exists and was not")
+    assert line.endswith("pulumi stack init <name>")
+
+
+def test_a_stack_of_the_same_name_elsewhere_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another state backend nothing tells the two apart but that this state is new: so it is
+    asked before the first resource is created, in a preview too, and never where one stands.
+    """
+    hooks: dict[str, pulumi.ResourceHook] = {}
+    made = pulumi.ResourceHook.__init__
+
+    def keep(hook: pulumi.ResourceHook, name: str, *rest: Any) -> None:
+        hooks[name] = hook
+        made(hook, name, *rest)
+
+    monkeypatch.setattr(pulumi.ResourceHook, "__init__", keep)
+    created = pulumi.ResourceHookArgs(urn="urn", id="", name="apis", type="tweets:index:Apis")
+    mine = labelled(app="tweets", stack="dev")
+    there = {"bigquery/getDataset": mine, "pubsub/getTopic": mine}
+    program = evaluate("dev", DEV, answers=there)
+    hook = hooks["preflight-first-run"]
+    assert hook.opts is not None
+    assert hook.opts.on_dry_run
+    with pytest.raises(pulumi.RunError) as stopped:
+        hook(created)
+    assert str(stopped.value).startswith(
+        "stack = 'dev': my-project.tweet_data, the topic tweets-dev of my-project stands"
+    )
+    assert str(stopped.value).endswith("pulumi stack init <name>")
+
+    # Everything that Google has waits for the component that it stands before.
+    (first,) = [r for r in program.resources if r.options.before_create_hooks]
+    assert (first.name, first.options.before_create_hooks) == ("apis", (hook.name,))
+    apis = [r for r in program.resources if r.type == "gcp:projects/service:Service"]
+    assert {api.parent for api in apis} == {first.urn}
+
+    evaluate("dev", DEV)
+    hooks["preflight-first-run"](created)
+
+
 def test_what_a_broken_first_run_left_is_its_own() -> None:
     """A first `up` that ended half-way left no outputs, but its labels: the next one goes on."""
     mine = labelled(app="tweets", stack="dev")
-    answers = {"bigquery/getDataset": mine, "artifactregistry/getRepository": mine}
+    questions = ("bigquery/getDataset", "artifactregistry/getRepository", "pubsub/getTopic")
+    answers = dict.fromkeys(questions, mine)
     assert evaluate("dev", DEV, answers=answers)
     # What stands by the last outputs is not even asked for.
     assert evaluate("dev", DEV, standing=STANDS, answers={"bigquery/getDataset": labelled()})
@@ -273,7 +329,26 @@ def test_where_google_cannot_be_asked_the_run_goes_on() -> None:
     """In a new project the APIs behind the questions are off: that is no reason to stop."""
     off = "googleapi: Error 403: Compute Engine API has not been used in project 1 before"
     questions = ("compute/getRegions", "bigquery/getDataset", "artifactregistry/getRepository")
-    assert evaluate("dev", DEV, answers=dict.fromkeys(questions, off))
+    assert evaluate("dev", DEV, answers=dict.fromkeys((*questions, "pubsub/getTopic"), off))
+    quota = "googleapi: Error 403: Permission denied on resource project my-project-2."
+    assert evaluate("dev", DEV, answers={"compute/getRegions": quota})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Error 403: Permission denied on resource project my-project.",
+        "Error 404: The resource 'projects/my-project' was not found, notFound",
+    ],
+)
+def test_a_project_that_is_none_is_refused(recorded: list[Program], words: str) -> None:
+    """A misspelt project would be told by each API that cannot be switched on, after a preview
+    that plans everything.
+    """
+    line = refused(recorded, BASE, answers={"compute/getRegions": f"googleapi: {words}"})
+    assert line.startswith("gcp:project = 'my-project': Google answers ")
+    assert words in line
+    assert line.endswith("pulumi config set gcp:project <project id>")
 
 
 ENDPOINT = [{"dnsEndpointConfigs": [{"endpoint": "gke-1.gke.goog", "allowExternalTraffic": True}]}]
@@ -387,6 +462,18 @@ def test_docker_is_asked_only_where_it_builds(path: Path) -> None:
     assert evaluate("dev", {**BASE, **NO_DOCKER})
     docker(path, '[ "$1 $2" = "version --format" ]')
     assert evaluate("dev", {**BASE, **NO_DOCKER})
+
+
+def test_what_is_built_already_needs_no_docker(path: Path, recorded: list[Program]) -> None:
+    """An `up` that changes no code needs no Docker; another context, or a new one, does."""
+    built = standing.describe(SETTINGS)
+    stands: dict[str, object] = {"standing": json.dumps(built)}
+    assert evaluate("dev", {**DEV, **NO_DOCKER, "sinkMaxInstances": 50}, standing=stands)
+    line = refused(recorded, {**DEV, **NO_DOCKER, "dashboard": True}, stands=stands)
+    assert line.startswith("tweets:dashboardImage not set, so Docker builds here")
+    built["images"]["producer"] += "0"
+    line = refused(recorded, {**DEV, **NO_DOCKER}, stands={"standing": json.dumps(built)})
+    assert line.startswith("tweets:image not set, so Docker builds here")
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ OPTIONS = Options(
     timeouts={},
     replace_on_changes=(),
     error_hooks=(),
+    before_create_hooks=(),
     after_create_hooks=(),
 )
 TOPIC = "gcp:pubsub/topic:Topic"
