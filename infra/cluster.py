@@ -52,13 +52,7 @@ class Cluster(pulumi.ComponentResource):
             cluster = self._autopilot(name, args)
             self.cluster_name = cluster.name
             identity = cluster.id
-            endpoint = cluster.control_plane_endpoints_config.apply(
-                lambda config: (
-                    (config.dns_endpoint_config.endpoint or "")
-                    if config.dns_endpoint_config
-                    else ""
-                )
-            )
+            endpoint = cluster.control_plane_endpoints_config.apply(_endpoint)
 
         self.provider = kubernetes.Provider(
             name,
@@ -137,6 +131,17 @@ class Cluster(pulumi.ComponentResource):
                 after_create=pulumi.ResourceHook(f"{name}-endpoint", waiting.for_endpoint),
             ),
         )
+
+
+def _endpoint(config: container.outputs.ClusterControlPlaneEndpointsConfig) -> str:
+    found = config.dns_endpoint_config.endpoint if config.dns_endpoint_config else None
+    if not found and not pulumi.runtime.is_dry_run():
+        raise pulumi.RunError(
+            "the cluster has no DNS endpoint, so nothing in it can be reached; look at it: gcloud "
+            "container clusters list; where it is in ERROR, delete it there and run pulumi up "
+            "--refresh"
+        )
+    return found or ""
 
 
 def _kubeconfig(endpoint: str) -> str:

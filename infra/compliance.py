@@ -160,7 +160,6 @@ def _container(args: ComplianceArgs) -> kubernetes.core.v1.ContainerArgsDict:
             ),
             X_BEARER_TOKEN_FILE=x_token.PATH,
             X_API_BASE_URL="https://api.x.com",
-            LOG_LEVEL="INFO",
         ),
         "resources": pod.resources("100m", "512Mi"),
         "security_context": pod.UNPRIVILEGED,

@@ -41,12 +41,13 @@ def why_protected(stack: str) -> str:
     given = json.loads(run("config", "--json", "--stack", stack))
     value = str((given.get("tweets:protect") or {}).get("value", "not set"))
     if value != "false":
-        return f"tweets:protect is {value}; set it: pulumi config set tweets:protect false"
+        set_it = f"pulumi config set tweets:protect false --stack {stack}"
+        return f"tweets:protect is {value}; set it: {set_it}"
     state = json.loads(run("stack", "export", "--stack", stack)).get("deployment") or {}
     kept = [each["urn"] for each in state.get("resources") or [] if each.get("protect")]
     if kept:
         names = ", ".join(urn.rpartition("::")[2] for urn in kept)
-        return f"its state protects {names}; run pulumi up once with tweets:protect false"
+        return f"its state protects {names}; let go of it first: pulumi up --stack {stack}"
     return ""
 
 

@@ -18,7 +18,7 @@ from pulumi_gcp import bigquery, storage
 
 from infra.apis import Apis
 from infra.settings import Settings
-from infra.warehouse import Warehouse, description
+from infra.warehouse import Warehouse, description, with_columns
 
 SQL = Path(__file__).with_name("pseudonyms.sql")
 VIEW = "tweets_pseudonymous"
@@ -56,7 +56,7 @@ class Pseudonyms(pulumi.ComponentResource):
             description=f"{VIEW}: posts without names. Grant readers this dataset alone.",
             location=settings.bigquery_location,
             labels=settings.labels,
-            opts=args.apis.after_apis(self),
+            opts=args.apis.after_apis(self, delete_before_replace=True),
         )
         views_of_it: bigquery.DatasetAccessAuthorizedDatasetArgsDict = {
             "dataset": {"project_id": settings.project, "dataset_id": readable.dataset_id},
@@ -129,7 +129,7 @@ class Pseudonyms(pulumi.ComponentResource):
             ],
             labels=settings.labels,
             delete_contents_on_destroy=True,
-            opts=args.apis.after_apis(self),
+            opts=args.apis.after_apis(self, delete_before_replace=True),
         )
         table = bigquery.Table(
             f"{name}-key",
@@ -187,7 +187,7 @@ def query(settings: Settings) -> str:
     sql = Template(SQL.read_text("utf-8")).substitute(
         dataset=dataset, key=f"{dataset}_key.hmac_sha256", text=text
     )
-    return _MACRO.sub(lambda found: _hmac(found[1], found[2]), sql)
+    return with_columns(_MACRO.sub(lambda found: _hmac(found[1], found[2]), sql))
 
 
 def _hmac(kind: str, value: str) -> str:

@@ -93,7 +93,11 @@ class Warehouse(pulumi.ComponentResource):
             table_id=view,
             description=description(text),
             view={
-                "query": _query(text, f"{self._settings.project}.{self._settings.dataset_id}"),
+                "query": with_columns(
+                    Template(text).substitute(
+                        dataset=f"{self._settings.project}.{self._settings.dataset_id}"
+                    )
+                ),
                 "use_legacy_sql": False,
             },
             labels=self._settings.labels,
@@ -104,15 +108,14 @@ class Warehouse(pulumi.ComponentResource):
         )
 
 
-def _query(text: str, dataset: str) -> str:
-    """The SQL of a view's file, with a digest of the tables' columns as its last line.
+def with_columns(query: str) -> str:
+    """The SQL of a view, with a digest of the tables' columns as its last line.
 
     BigQuery reads a view's columns when its SQL is set, and not again: so another column, or a
     field of a RECORD, has to change the SQL, or charts would not see it.
     """
     known = json.dumps([columns(table) for table in sorted(TABLES)]).encode()
-    query = Template(text).substitute(dataset=dataset).rstrip()
-    return f"{query}\n-- columns: {hashlib.sha256(known).hexdigest()[:16]}\n"
+    return f"{query.rstrip()}\n-- columns: {hashlib.sha256(known).hexdigest()[:16]}\n"
 
 
 def _definitions() -> dict[str, list[str]]:

@@ -148,9 +148,13 @@ def test_what_does_not_hold_is_named(
 @pytest.mark.parametrize(
     ("protect", "kept", "words"),
     [
-        ("true", (), "tweets:protect is true; set it"),
+        ("true", (), "pulumi config set tweets:protect false --stack check"),
         (None, (), "tweets:protect is not set; set it"),
-        ("false", ("tweets", "sink"), "its state protects tweets, sink; run pulumi up once"),
+        (
+            "false",
+            ("tweets", "sink"),
+            "its state protects tweets, sink; let go of it first: pulumi up --stack check",
+        ),
     ],
 )
 def test_a_protected_stack_is_refused(

@@ -390,6 +390,15 @@ def test_function_runs_as_configured() -> None:
         assert partitions["expirationMs"] == 30 * 24 * 60 * 60 * 1000
 
 
+def test_cluster_without_an_address_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No login is made for a cluster that cannot be reached."""
+    monkeypatch.setitem(
+        answers._ANSWERS, "gcp:container/cluster:Cluster", lambda *_: ("id", {"endpoint": ""})
+    )
+    with pytest.raises(ProgramError, match=r"the cluster has no DNS endpoint, .*--refresh"):
+        evaluate("dev", BASE)
+
+
 def test_function_without_an_address_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """No subscription is made that pushes nowhere, where the build left no address behind."""
     monkeypatch.setitem(

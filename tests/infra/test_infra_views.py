@@ -44,10 +44,12 @@ def test_a_new_column_reaches_the_views(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(standing, "SCHEMAS", folder)
 
     def queries() -> dict[str, str]:
-        found = evaluate("dev", BASE).of_type("bigquery/table:Table")
+        config = {**BASE, "pseudonymKey": "k" * 32}
+        found = evaluate("dev", config, secrets=["pseudonymKey"]).of_type("bigquery/table:Table")
         return {t.name: t.inputs["view"]["query"] for t in found if "view" in t.inputs}
 
     before = queries()
+    assert {"view-tweets_latest", "pseudonyms-view"} <= before.keys()
     columns = json.loads((folder / "tweets.json").read_text("utf-8"))
     added = [*columns, {"name": "new", "type": "STRING"}]
     (folder / "tweets.json").write_text(json.dumps(added), "utf-8")
