@@ -97,23 +97,38 @@ async def cluster(settings: Settings) -> FoundCluster | None:
             f"{region} (gcloud container clusters list --project={settings.project}); {fix}"
         ) from None
     endpoints = _only(_only(found.get("controlPlaneEndpointsConfigs")).get("dnsEndpointConfigs"))
-    if not endpoints.get("endpoint") or not endpoints.get("allowExternalTraffic"):
-        raise pulumi.RunError(
-            f"{wrong}it takes no outside traffic at a DNS endpoint; open it: gcloud container "
-            f"clusters update {name} --region={region} --enable-dns-access"
-        )
-    if not _only(found.get("workloadIdentityConfigs")).get("workloadPool"):
-        raise pulumi.RunError(
-            f"{wrong}it has no Workload Identity, by which pods sign in; add it: gcloud container "
-            f"clusters update {name} --region={region} "
-            f"--workload-pool={settings.project}.svc.id.goog"
-        )
-    if not _only(found.get("secretManagerConfigs")).get("enabled"):
-        raise pulumi.RunError(
-            f"{wrong}it has no Secret Manager add-on, which brings X's token; add it: gcloud "
-            f"container clusters update {name} --region={region} --enable-secret-manager "
-            "--enable-secret-manager-rotation"
-        )
+    secrets = _only(found.get("secretManagerConfigs"))
+    prometheus = _only(_only(found.get("monitoringConfigs")).get("managedPrometheuses"))
+    needs = (
+        (
+            endpoints.get("endpoint") and endpoints.get("allowExternalTraffic"),
+            "DNS endpoint that takes outside traffic",
+            "--enable-dns-access",
+        ),
+        (
+            _only(found.get("workloadIdentityConfigs")).get("workloadPool"),
+            "Workload Identity, by which pods sign in",
+            f"--workload-pool={settings.project}.svc.id.goog",
+        ),
+        (
+            secrets.get("enabled") and _only(secrets.get("rotationConfigs")).get("enabled"),
+            "Secret Manager add-on that follows a new version, which brings X's token",
+            "--enable-secret-manager --enable-secret-manager-rotation",
+        ),
+        (
+            found.get("enableAutopilot") or prometheus.get("enabled"),
+            "managed collection, which brings the alerts what they look at",
+            "--enable-managed-prometheus",
+        ),
+    )
+    lines = [
+        f"{wrong}it has no {what}; add it: gcloud container clusters update {name} "
+        f"--region={region} {flags}"
+        for has, what, flags in needs
+        if not has
+    ]
+    if lines:
+        raise pulumi.RunError("\n".join(lines))
     return FoundCluster(str(found["id"]), str(endpoints["endpoint"]))
 
 

@@ -92,7 +92,8 @@ def invoke(token: str, args: Mapping[str, Any], config: Mapping[str, str]) -> di
                 }
             ],
             "workloadIdentityConfigs": [{"workloadPool": f"{project}.svc.id.goog"}],
-            "secretManagerConfigs": [{"enabled": True}],
+            "secretManagerConfigs": [{"enabled": True, "rotationConfigs": [{"enabled": True}]}],
+            "enableAutopilot": True,
         }
     if token == "gcp:secretmanager/getSecret:getSecret":  # noqa: S105
         return {"id": f"projects/{project}/secrets/{args['secretId']}", **args}

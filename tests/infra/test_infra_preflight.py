@@ -356,7 +356,8 @@ GOOD: dict[str, Any] = {
     "id": "projects/my-project/locations/us-central1/clusters/shared",
     "controlPlaneEndpointsConfigs": ENDPOINT,
     "workloadIdentityConfigs": [{"workloadPool": "my-project.svc.id.goog"}],
-    "secretManagerConfigs": [{"enabled": True}],
+    "secretManagerConfigs": [{"enabled": True, "rotationConfigs": [{"enabled": True}]}],
+    "monitoringConfigs": [{"managedPrometheuses": [{"enabled": True}]}],
 }
 
 
@@ -379,6 +380,8 @@ GOOD: dict[str, Any] = {
         ),
         ({**GOOD, "workloadIdentityConfigs": []}, "--workload-pool=my-project.svc.id.goog"),
         ({**GOOD, "secretManagerConfigs": []}, "--enable-secret-manager"),
+        ({**GOOD, "secretManagerConfigs": [{"enabled": True}]}, "--enable-secret-manager-rotation"),
+        ({**GOOD, "monitoringConfigs": []}, "--enable-managed-prometheus"),
     ],
 )
 def test_a_cluster_that_will_not_do_is_refused(
@@ -390,6 +393,14 @@ def test_a_cluster_that_will_not_do_is_refused(
     )
     assert line.startswith("tweets:cluster = 'shared': ")
     assert words in line
+
+
+def test_a_cluster_that_has_all_of_it_passes() -> None:
+    """A Standard cluster with every part, and an Autopilot one, which always collects."""
+    autopilot = {**GOOD, "monitoringConfigs": [], "enableAutopilot": True}
+    for answer in (GOOD, autopilot):
+        answers = {"container/getCluster": answer}
+        assert evaluate("dev", {**BASE, "cluster": "shared"}, answers=answers)
 
 
 def test_every_problem_gets_its_line() -> None:

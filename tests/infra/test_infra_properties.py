@@ -110,6 +110,8 @@ def test_push_carries_the_token_of_an_account_that_opens_only_the_function(
     assert invoker["role"] == "roles/run.invoker"
     mine = [g for g in grants(program) if g.inputs["member"] == f"serviceAccount:{account}"]
     assert [grant.name for grant in mine] == ["sink-invoker"]
+    # Pushes before the grant would be refused, and counted as deliveries.
+    assert mine[0].urn in program.one("pubsub/subscription:Subscription", "sink").options.depends_on
 
 
 def test_no_forbidden_role_or_member(program: Program) -> None:
