@@ -367,6 +367,15 @@ def test_function_retries_while_its_grants_spread(program: Program) -> None:
             assert resource.options.error_hooks == ("apis-not-yet",), resource.name
 
 
+def test_function_is_built_after_all_that_it_needs(program: Program) -> None:
+    """A build that lacks a grant fails for good, and a function that lacks one loses its posts."""
+    waits_for = program.one("cloudfunctionsv2/function:Function").options.depends_on
+    mine = ("build-", "sink-writes-", "sink-sees-", "sink-dead-letters")
+    needed = [r.urn for r in program.resources if r.custom and r.name.startswith(mine)]
+    assert len(needed) >= 8
+    assert [urn for urn in needed if urn not in waits_for] == []
+
+
 def test_function_runs_as_configured() -> None:
     """Concurrency, memory, instances and delivery attempts are the configured ones."""
     program = evaluate(

@@ -264,3 +264,23 @@ def test_federation_is_told_narrowly() -> None:
     subjects = re.findall(r"subject/repo:OWNER/REPO:(\w+)", told)
     assert subjects
     assert set(subjects) == {"environment"}
+
+
+def test_every_variable_is_explained(sources: str) -> None:
+    """What a workflow reads of the repository's settings stands in docs/github.md, and no more."""
+    told = (GITHUB.parent / "docs" / "github.md").read_text("utf-8")
+    read = set(re.findall(r"\b(?:vars|secrets)\.(\w+)", sources))
+    assert len(read) >= 10
+    assert {name for name in read if f"`{name}`" not in told} == set()
+    named = re.findall(r"`((?:GCP|PULUMI|PR_STACK)_\w+)`", told)
+    assert set(named) == read
+
+
+def test_workflows_and_environments_of_the_page_are_the_files(workflows: Workflows) -> None:
+    """docs/github.md tells of every workflow and of every environment that a job waits in."""
+    told = (GITHUB.parent / "docs" / "github.md").read_text("utf-8")
+    assert [name for name in workflows if f"**{name}**" not in told] == []
+    waited_in = {job["environment"] for _, job in jobs(workflows) if "environment" in job}
+    fixed = {name for name in waited_in if "inputs." not in name}
+    assert fixed == {"preview", "pr-stack", "pr-sweep"}
+    assert [name for name in fixed if f"| `{name}` |" not in told] == []
