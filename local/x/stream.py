@@ -23,7 +23,7 @@ from local.x.rules import RulesEndpoint
 from local.x.settings import Settings
 from local.x.snowflake import first_at
 from local.x.timeline import Timeline
-from local.x.wire import HIGH_WATER, Wire
+from local.x.wire import Wire
 
 _TICK = 0.05  # seconds: how soon a new fault, setting or kill is seen
 
@@ -146,7 +146,7 @@ class StreamEndpoint:
                 if not await self._injection.inject(fault, connection, wire, projection):
                     return
                 continue
-            if wire.waiting > HIGH_WATER:
+            if wire.waiting:
                 slow_since = slow_since or time.monotonic()
                 patience = self.settings.slow_reader
                 if patience and time.monotonic() - slow_since > patience:
@@ -178,7 +178,7 @@ class StreamEndpoint:
         start = first_at((time.time() - minutes * 60) * 1000)
         posts = self._timeline.between(start, 1 << 63)
         for begin in range(0, len(posts), BATCH):
-            while wire.waiting > HIGH_WATER and wire.alive:
+            while wire.waiting and wire.alive:
                 await asyncio.sleep(0.001)
             batch = posts[begin : begin + BATCH]
             if not wire.deliver(batch, [self._timeline.line(post, projection) for post in batch]):

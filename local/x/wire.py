@@ -12,8 +12,11 @@ from collections import deque
 from local.x.ledger import Ledger
 from local.x.timeline import SyntheticPost
 
-HIGH_WATER = 128 * 1024
-"""Bytes waiting in this process above which no more posts are made for a slow reader."""
+SEND_BUFFER = 4096
+"""Bytes of a connection's send buffer (Linux gives twice as many); no posts are made while some
+wait for it. X counts what it has sent, so what lies here is billed and not yet with the client. How
+much X itself lets lie is unknown; the 4 MB that Linux gives on the loopback are no property of X's.
+"""
 _BYTES_ACKED = 120  # offset of tcpi_bytes_acked in Linux's struct tcp_info
 
 
@@ -47,6 +50,7 @@ class Wire:
         self.transport = transport
         self._ledger = ledger
         self._socket = socket.socket(fileno=socket.dup(transport.get_extra_info("socket").fileno()))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         base = acknowledged(self._socket)
         self._before = (
             None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 
 from local.pubsub import PubSubServer
 from local.x import XServer
+from local.x.pace import BATCH
 from producer import outbox, service
 from producer.backoff import Waits
+from producer.budget import Budget
 from producer.store import Store
 from tests.producer.parts import Here, Topic, delivered, kept, settled, wait_for
 
@@ -207,8 +210,7 @@ def test_budget_pauses_and_survives_restart(here: RunHere, make_x: MakeX, topic:
     first = here(x, POST_BUDGET="1000")
     wait_for(lambda: first.get("/readyz") == (200, "paused_budget\n"), 30, what="paused")
     assert first.get("/healthz")[0] == 200
-    assert first.metric("budget_used") <= 1000
-    assert x.app.ledger.usage.used <= 1000
+    assert 900 <= x.app.ledger.usage.used <= 1000 + BATCH
     assert first.metric("budget_paused_until_seconds") > time.time()
     assert first.stop() == 0
     used, connects = x.app.ledger.usage.used, len(x.app.ledger.connects)
@@ -232,6 +234,48 @@ def test_budget_pauses_and_survives_restart(here: RunHere, make_x: MakeX, topic:
     assert third.stop() == 0
     assert [gap["reason"] for gap in topic.events("gap")] == ["budget"]
     assert topic.events("budget_resumed")
+
+
+@pytest.mark.parametrize(("budget", "share"), [(100, 0.5), (1000, 0.92), (5000, 0.95)])
+def test_x_bills_no_more_than_the_budget(
+    here: RunHere, make_x: MakeX, topic: Topic, budget: int, share: float
+) -> None:
+    """As fast as can be read, what X counts is the budget and a chunk at most, what lies in buffers
+    included; all of that is published, and most of the budget is used.
+    """
+    x = make_x(rate=0)
+    producer = here(x, POST_BUDGET=str(budget))
+    wait_for(lambda: topic.events("budget_paused"), 60, what="paused")
+    assert budget * share <= x.app.ledger.usage.used <= budget + BATCH
+    assert producer.stop() == 0
+    assert len(_ids(topic.posts())) == x.app.ledger.usage.used
+
+
+@pytest.mark.parametrize("rate", [250, 2000])
+def test_a_reader_that_stands_still_buys_no_more(
+    here: RunHere, make_x: MakeX, topic: Topic, monkeypatch: pytest.MonkeyPatch, rate: int
+) -> None:
+    """A reader that stands still before the limit, for as long as X has anywhere to send, finds
+    that X has counted the budget and a chunk at most.
+    """
+    x = make_x(rate=rate)
+    read, stood = Budget.read, threading.Event()
+
+    def slow(budget: Budget, posts: int, size: float) -> bool:
+        if budget.used >= 900 and not stood.is_set():
+            stood.set()
+            wire = x.app.stream.live[0].wire
+            assert wire is not None
+            wait_for(lambda: wire.waiting, 60, what="X to hold posts back")
+        return read(budget, posts, size)
+
+    monkeypatch.setattr(Budget, "read", slow)
+    producer = here(x, POST_BUDGET="1000")
+    wait_for(lambda: topic.events("budget_paused"), 60, what="paused")
+    assert stood.is_set()
+    assert 920 <= x.app.ledger.usage.used <= 1000 + BATCH
+    assert producer.stop() == 0
+    assert len(_ids(topic.posts())) == x.app.ledger.usage.used
 
 
 def test_usage_endpoint_down(

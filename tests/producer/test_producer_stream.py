@@ -44,7 +44,7 @@ class Handler(Lines):
         """Count."""
         self.accepted += 1
 
-    def received(self, count: int) -> None:
+    def received(self, count: int, wire: int) -> None:
         """Ignore."""
 
     def line(self, line: bytes) -> None:

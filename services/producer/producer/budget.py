@@ -33,8 +33,14 @@ USAGE_AGAIN = 20.0
 WARN_AT = 0.8
 _FIELDS = "cap_reset_day,project_cap,project_usage"
 _DAY = 86_400.0
-# What X sends while we disconnect is charged too: about half a second of it, four times over.
-_LEAVING_SECONDS = 2
+# The stream's receive buffer, bytes for each post of the budget: what is in it when we leave is
+# charged. The largest lets X's cap pass (250 posts/s of 2.5 KB with a round trip of 0.15 s).
+_BUFFER_A_POST, _BUFFER_LEAST, _BUFFER_MOST = 12, 4_096, 131_072
+# Read ahead by http.client and TLS; and on X's side, which nobody tells: what Linux gives a socket
+# to send from at first.
+_READ_AHEAD, _X_SIDE = 16_384, 16_384
+# A mean above this is one huge line's, which says nothing of what follows it.
+_POST_MOST = 2_500
 # Reserved before a connection: more than a chunk of the stream holds.
 _BLOCK = 100
 
@@ -130,11 +136,9 @@ class Budget:
         self._x_before = 0
         self._period_start = 0.0
         # The limit at which this period's pause began, 0 without one: only a new period or a
-        # larger limit ends it. Else the rate, nothing while paused, would free the margin again.
+        # larger limit ends it. Else a lower margin would let us connect again.
         self._held_at = 0
-        self._rate = 0.0
-        self._since = time.monotonic()
-        self._count = 0
+        self._margin = 0
         self.trusted = bool(store and store.read("budget", self._restore))
         self._reserved = self.used
 
@@ -144,21 +148,29 @@ class Budget:
             self._reserved = min(self.used + _BLOCK, max(self.limit, self.used))
         return self.save()
 
-    def read(self, posts: int) -> bool:
-        """Count what a chunk held; return whether it is time to disconnect. The caller keeps
-        state() with the posts themselves.
+    @property
+    def receive_buffer(self) -> int | None:
+        """Bytes for the stream's socket: a small part of the budget; None without one."""
+        if not self.limit:
+            return None
+        return min(max(self.limit * _BUFFER_A_POST, _BUFFER_LEAST), _BUFFER_MOST)
+
+    def read(self, posts: int, size: float) -> bool:
+        """Count what a chunk held; return whether it is time to disconnect: when what X can have
+        sent off meanwhile, whatever held us up, could pass the limit. The caller keeps state() with
+        the posts themselves.
+
+        Args:
+            posts: in the chunk.
+            size: mean bytes of a post on the wire.
         """
         with self._lock:
             self.used += posts
-            self._count += posts
-            now = time.monotonic()
-            if (passed := now - self._since) > 0.5:
-                self._rate, self._count, self._since = self._count / passed, 0, now
-            rate = max(self._rate, self._count / max(passed, 0.5))
-            # At full speed X sends three more chunks before it sees that we leave (measured).
-            margin = max(int(min(rate * _LEAVING_SECONDS, self.limit / 5)), 3 * posts)
-            self._reserved = min(self.used + max(margin, _BLOCK), max(self.limit, self.used))
-            if not self.limit or self.used < self.limit - margin:
+            # Linux makes the buffer twice what it is asked for.
+            on_the_way = 2 * (self.receive_buffer or 0) + _READ_AHEAD + _X_SIDE
+            self._margin = min(int(on_the_way / min(size, _POST_MOST)), self.limit // 2)
+            self._reserved = min(self.used + max(self._margin, _BLOCK), max(self.limit, self.used))
+            if not self.limit or self.used < self.limit - self._margin:
                 return False
             self._held_at = self.limit
             return True
@@ -169,6 +181,11 @@ class Budget:
         if not self.limit:
             return False
         return not self.trusted or self._held_at >= self.limit or self.used >= self.limit
+
+    @property
+    def passed(self) -> bool:
+        """Whether more was read than can have been on the way at the limit."""
+        return bool(self.limit) and self.used > self.limit + self._margin
 
     @property
     def asks(self) -> bool:

@@ -144,6 +144,7 @@ class Lines:
         self.control: str | None = None
         self.truncated_line: dict[str, Any] | None = None
         self._over = False
+        self._wire = self._read = 0
 
     def connected(self) -> None:
         """X accepted the connection."""
@@ -155,9 +156,10 @@ class Lines:
         self._add_event(event("connected", self._settings.instance, detail=detail))
         self.chunk_end()
 
-    def received(self, count: int) -> None:
-        """Bytes came."""
+    def received(self, count: int, wire: int) -> None:
+        """Bytes came; with them the connection has carried `wire`, which may be compressed."""
         self._stats.bytes += count
+        self._wire = wire
         self._stats.last_byte = time.time()
 
     def line(self, line: bytes) -> None:
@@ -232,7 +234,8 @@ class Lines:
         """All of a chunk was given: keep its posts and the coverage that they prove as one."""
         entries, self._entries = self._entries, []
         charged, self._charged = self._charged, 0
-        leave = self._budget.read(charged) if charged else False
+        self._read += charged
+        leave = charged > 0 and self._budget.read(charged, self._wire / self._read)
         if self._outbox is not None and self._store is not None:
             states = {"coverage": self._coverage.state()}
             if self._budget.trusted:
@@ -248,8 +251,8 @@ class Lines:
 
     @property
     def over(self) -> bool:
-        """Whether the budget is used up: to wait until X ends would buy more."""
-        return bool(self._budget.limit) and self._budget.used >= self._budget.limit
+        """Whether X sends on though we have left for the budget: to wait would buy more."""
+        return self._budget.passed
 
     def _close_gap(self, at: int, post_id: int | None) -> None:
         row = self._coverage.resumed(at, post_id, self._settings.backfill_minutes)

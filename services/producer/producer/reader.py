@@ -221,7 +221,9 @@ class Reader:
                 raise StopError(str(error), 2) from None
             return End("http_401", refusal=XRefusal(401, str(error), Kind.BEARER))
         self._lines.begin()
-        stream = Stream(self._token, self._settings.api_base_url, self._lines)
+        stream = Stream(
+            self._token, self._settings.api_base_url, self._lines, self._budget.receive_buffer
+        )
         with self._lock:
             self._stream = stream
         if self._stop.is_set():

@@ -23,13 +23,16 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from producer.lines import MAX_LINE, Lines
+from producer.messages import BUDGET
 from producer.x_api import CONNECT_TIMEOUT, Kind, XRefusal, XSession
 
 log = logging.getLogger(__name__)
 
 # X sends a blank line each 20 s, often at exactly 20 s.
 READ_TIMEOUT = 30.0
-CHUNK = 65_536
+CHUNK = 16_384
+# After the stream is left for the budget: X sees it before our reading makes room for more.
+SEEN = 0.25
 PATIENCE = 0.5
 DRAIN = 2.0
 
@@ -63,17 +66,20 @@ class Stream(tweepy.StreamingClient):  # type: ignore[misc]
         token: bearer token.
         base_url: such as https://api.x.com.
         handler: gets the lines.
+        receive_buffer: bytes for the socket; None leaves it to the system.
     """
 
-    def __init__(self, token: str, base_url: str, handler: Lines) -> None:
+    def __init__(
+        self, token: str, base_url: str, handler: Lines, receive_buffer: int | None = None
+    ) -> None:
         super().__init__(token, chunk_size=CHUNK)
         self.session = XSession(token)
-        self.session.mount(XAdapter.TWEEPY_BASE, XAdapter(base_url, self))
+        self.session.mount(XAdapter.TWEEPY_BASE, XAdapter(base_url, self, receive_buffer))
         self.handler = handler
         self.response: LineResponse | None = None
         self._lock = threading.Lock()
         self._stopping: str | None = None
-        self._drain_until = 0.0
+        self._drain_until = self._rest_until = 0.0
         self._impatience: threading.Timer | None = None
         self._accepted_at: float | None = None
         self._had_data = False
@@ -95,17 +101,22 @@ class Stream(tweepy.StreamingClient):  # type: ignore[misc]
 
         Our side is closed first, so that X sends no more and closes when all is sent. If X does not
         within half a second, the receiving side is shut as well: a blocked read returns, and what
-        is in the socket's buffer is read, for two seconds at most.
+        is in the socket's buffer is read, for two seconds at most. Where the reason is the budget,
+        nothing is read at first, so that there is no room for more.
         """
         with self._lock:
             if self._stopping is not None:
                 return
             self._stopping = reason
-            self._drain_until = time.monotonic() + PATIENCE + DRAIN
+            patience = PATIENCE
+            if reason == BUDGET:
+                self._rest_until = time.monotonic() + SEEN
+                patience += SEEN
+            self._drain_until = time.monotonic() + patience + DRAIN
             if self.response is None:
                 return  # on_connect() will see it
         self._shut(socket.SHUT_WR)
-        self._impatience = threading.Timer(PATIENCE, self._shut, [socket.SHUT_RD])
+        self._impatience = threading.Timer(patience, self._shut, [socket.SHUT_RD])
         self._impatience.daemon = True
         self._impatience.start()
 
@@ -124,6 +135,10 @@ class Stream(tweepy.StreamingClient):  # type: ignore[misc]
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
             # SSLSocket.shutdown() would drop the TLS state, and with it what has arrived.
             socket.socket.shutdown(sock, how)
+
+    def rest(self) -> None:
+        """Read nothing while X is to see that we leave for the budget."""
+        time.sleep(max(0.0, self._rest_until - time.monotonic()))
 
     def drained(self) -> bool:
         """Whether a stop was asked for and its time is up."""
@@ -208,10 +223,31 @@ class XAdapter(HTTPAdapter):
 
     TWEEPY_BASE = "https://api.twitter.com"
 
-    def __init__(self, base_url: str, connection: Stream | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        connection: Stream | None = None,
+        receive_buffer: int | None = None,
+    ) -> None:
+        self._pool: dict[str, Any] = {}
+        if receive_buffer is not None:
+            # Before the connect: X may fill what the first answer to it offers.
+            size = (socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            defaults = urllib3.connection.HTTPConnection.default_socket_options
+            self._pool["socket_options"] = [*defaults, size]
         super().__init__()
         self._base_url = base_url
         self._connection = connection
+
+    def init_poolmanager(
+        self, connections: int, maxsize: int, block: bool = False, **kwargs: Any
+    ) -> None:
+        """Give the sockets their options; see requests.adapters.HTTPAdapter."""
+        super().init_poolmanager(connections, maxsize, block, **kwargs, **self._pool)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        """Give the sockets to a proxy theirs."""
+        return super().proxy_manager_for(proxy, **kwargs, **self._pool)
 
     def send(  # type: ignore[override]
         self, request: requests.PreparedRequest, stream: bool = False, **kwargs: Any
@@ -252,7 +288,7 @@ class LineResponse(requests.Response):
         size = 0
         try:
             for chunk in self._chunks():
-                handler.received(len(chunk))
+                handler.received(len(chunk), self.raw.tell())
                 lines = chunk.split(b"\n")
                 rest = lines.pop()
                 for line in lines:
@@ -276,6 +312,7 @@ class LineResponse(requests.Response):
                 # Only here, between chunks: tweepy would leave the rest of a chunk unread.
                 if client.drained() or handler.over:
                     break
+                client.rest()
         finally:
             client.running = False
             if part := b"".join(parts).strip():
