@@ -105,7 +105,8 @@ def _rest(shown: Snapshot) -> None:
     )
     panels.latency(shown.totals)
     st.subheader("Latest posts", anchor=False)
-    panels.posts(shown.posts, shown.taken)
+    with st.container(gap="xsmall"):
+        panels.posts(shown.posts, shown.taken)
 
 
 def _page(desk: Desk, default: str) -> None:

@@ -244,27 +244,37 @@ def latency(totals: Totals) -> None:
 
 def posts(found: Sequence[ListedPost], now: datetime) -> None:
     """The latest posts, with the day where that is not today; a long one is cut with "more"."""
-    st.html(f'<ol class="posts">{"".join(post_html(post, now) for post in found)}</ol>')
+    # In the session, since each refresh draws the list anew.
+    whole: set[int] = st.session_state.setdefault("whole posts", set())
+    for post in found:
+        st.html(post_html(post, now, whole=post.id in whole))
+        if len(_tidy(post.text)) > _SHOWN:
+            st.button(
+                "less" if post.id in whole else "more",
+                key=f"whole {post.id}",
+                type="tertiary",
+                on_click=whole.symmetric_difference_update,
+                args=({post.id},),
+            )
 
 
-def post_html(post: ListedPost, now: datetime) -> str:
-    """One post of the list, as HTML in which its text is only text."""
-    # Lines without what surrounds them; a pattern for that takes quadratic time.
-    text = "\n".join(filter(None, map(str.strip, post.text.split("\n"))))
-    shown = _text(text)
-    if len(text) > _SHOWN:
-        shown = (
-            f"<details><summary><span>{_text(text[:_SHOWN])}…</span> <u>more</u></summary>"
-            f"{shown}</details>"
-        )
+def post_html(post: ListedPost, now: datetime, *, whole: bool = False) -> str:
+    """One post of the list, cut unless it is to be `whole`, as HTML in which its text is text."""
+    text = _tidy(post.text)
+    shown = _text(text if whole or len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
     made = clock(post.created_at.replace(tzinfo=now.tzinfo), now)
     tags = "".join(f" · {_text(tag)}" for tag in post.rule_tags)
     return (
-        f'<li><div class="text" lang="{_text(post.lang)}" dir="auto">{shown}</div>'
-        f'<p class="by">@{_text(post.author)} · '
+        f'<article class="post"><div class="text" lang="{_text(post.lang)}" dir="auto">{shown}'
+        f'</div><p class="by">@{_text(post.author)} · '
         f'<a href="https://x.com/i/web/status/{post.id}" target="_blank" rel="noreferrer">'
-        f"{made}</a> · {_text(language(post.lang))}{tags}</p></li>"
+        f"{made}</a> · {_text(language(post.lang))}{tags}</p></article>"
     )
+
+
+def _tidy(text: str) -> str:
+    # Lines without what surrounds them; a pattern for that takes quadratic time.
+    return "\n".join(filter(None, map(str.strip, text.split("\n"))))
 
 
 def cost(found: Sequence[Asked], reader: ViewReader, seconds_: float) -> None:

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import shutil
-import socket
-import socketserver
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
 from urllib.error import URLError
-from urllib.parse import urlsplit
 
 from PIL import Image
 from playwright.sync_api import Locator, Page
@@ -65,64 +59,27 @@ def wait_ready(url: str, log: Path | None = None) -> None:
     raise AssertionError(f"the page did not start:\n{log.read_text() if log else url}")
 
 
-def send(url: str, content: object) -> None:
-    """POST JSON to a stand-in's control."""
-    request = urllib.request.Request(url, json.dumps(content).encode(), method="POST")
+def send(url: str, content: object, method: str = "POST") -> None:
+    """Send JSON to a stand-in."""
+    head = {"Authorization": "Bearer another-script"}
+    request = urllib.request.Request(url, json.dumps(content).encode(), head, method=method)
     with urllib.request.urlopen(request, timeout=5):
         pass
-
-
-class Gate:
-    """A server before another that passes requests on, or, when shut, closes each connection."""
-
-    def __init__(self, behind: str) -> None:
-        self.shut = False
-        address = urlsplit(behind)
-        self._behind = (str(address.hostname), int(address.port or 80))
-        gate = self
-
-        class Passing(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                if not gate.shut:
-                    gate.pass_on(self.request)
-
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Passing)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def pass_on(self, client: socket.socket) -> None:
-        """Carry bytes both ways until one side ends or the gate shuts."""
-        with socket.create_connection(self._behind) as server:
-            while not self.shut:
-                ready, _, _ = select.select([client, server], [], [], 0.1)
-                for one in ready:
-                    data = one.recv(65_536)
-                    if not data:
-                        return
-                    (server if one is client else client).sendall(data)
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 def contact_sheet(pictures: Path, folder: Path) -> None:
     """Put the pictures of all states side by side, and keep the live desktop's for the README."""
     shutil.copy(pictures / "live-1280-light.png", folder / "dashboard.png")
-    states = ("live", "paused", "down", "empty")
-    wide = [Image.open(pictures / f"{name}-1280-light.png") for name in states]
-    narrow = [Image.open(pictures / f"{name}-390-{scheme}.png") for name in states
-              for scheme in ("light", "dark")]  # fmt: skip
-    rows = [[_cut(image, 640, 560) for image in wide], [_cut(image, 310, 720) for image in narrow]]
-    sheet = Image.new("RGB", (4 * 650 + 10, 560 + 720 + 30), "#9ca3af")
-    for top, row, step in ((10, rows[0], 650), (580, rows[1], 325)):
+    rows = [
+        [_cut(Image.open(pictures / f"{name}-{width}-{scheme}.png"), size, height)
+         for name in ("live", "paused", "down", "empty") for scheme in ("light", "dark")]
+        for width, size, height in ((1280, 420, 420), (390, 210, 560))
+    ]  # fmt: skip
+    sheet = Image.new("RGB", (8 * 430 + 10, 420 + 560 + 30), "#9ca3af")
+    for top, row in zip((10, 440), rows, strict=True):
         for index, image in enumerate(row):
-            sheet.paste(image, (10 + index * step, top))
-    sheet.resize((1740, 874)).save(folder / "dashboard-states.png", optimize=True)
+            sheet.paste(image, (10 + index * 430, top))
+    sheet.save(folder / "dashboard-states.png", optimize=True)
 
 
 def _cut(image: Image.Image, width: int, height: int) -> Image.Image:

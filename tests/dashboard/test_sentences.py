@@ -151,7 +151,7 @@ def test_spaces_of_a_post_take_linear_time() -> None:
     """A million spaces, 40 minutes when each costs all before it; the rest is behind "more"."""
     post_ = ListedPost(7, datetime(2026, 11, 25, 9), "ann", "en", "a" + " " * 1_000_000 + "b", [])
     shown = panels.post_html(post_, datetime(2026, 11, 26, tzinfo=UTC))
-    assert shown.count("<details>") == 1
+    assert "…" in shown
     assert "25 Nov 09:00" in shown  # not today: the day is told
 
 
