@@ -1,18 +1,25 @@
-"""What the stand-in servers share."""
+"""What the stand-in servers share: listening, a thread or a process of their own, their control."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
+import signal
+import socket
+import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Coroutine, MutableMapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, MutableMapping
+from typing import Any, Self, TypeVar, cast
 
 T = TypeVar("T")
-LOOPBACK = ("127.0.0.1", "localhost")
+HOST = "127.0.0.1"
+LOOPBACK = (HOST, "localhost")
+HEAD_SECONDS = 10.0
+"""A connection that has not sent the head of its first request by then is ended."""
 
 
 def bypass_proxies(environ: MutableMapping[str, str] = os.environ) -> None:
@@ -40,23 +47,149 @@ def ask(url: str, content: object = None, method: str | None = None) -> str:
             return str(answer.read().decode())
     except urllib.error.HTTPError as error:
         with error:
-            raise OSError(f"{url}: {error.read().decode()}") from error
+            raise OSError(f"{url}: {error.code}: {error.read().decode()}") from error
 
 
-class LoopThread:
-    """An event loop in a thread of its own: a stand-in beside the test that asks it."""
+def port(text: str) -> int:
+    """A port of a command line, for argparse; 0 is any free one."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give 0 (any free) to 65535")
+    return int(text)
 
-    def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+
+class PortBusyError(Exception):
+    """The port cannot be bound; the text says which and what to do."""
+
+
+def require_free(number: int) -> None:
+    """Raise PortBusyError if the port cannot be bound: servers that are not ours say less."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, number))
+        except OSError as error:
+            raise PortBusyError(
+                f"cannot listen on {HOST}:{number} ({os.strerror(error.errno or 0)}): "
+                "end what listens there, or name another --port"
+            ) from None
+
+
+class StandIn:
+    """A server: beside a test on a thread of its own (`with`), or as a process (`main`).
+
+    A subclass opens its ports in `open` and closes them in `shut`, both on the server's loop.
+    """
+
+    _thread: threading.Thread | None = None
+
+    async def open(self) -> None:
+        """Start to serve; returns when connections are accepted."""
+        raise NotImplementedError
+
+    async def shut(self) -> None:
+        """End what `open` began, though it failed."""
+        raise NotImplementedError
+
+    def lines(self) -> list[str]:
+        """What its process prints once it serves; the last is `ready <address>`."""
+        raise NotImplementedError
+
+    def start(self) -> Self:
+        """Serve on a thread of its own; returns when connections are accepted."""
+        self._loop = _Loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
+        try:
+            self.call(self.open())
+        except BaseException:
+            self.stop()
+            raise
+        return self
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run it on the loop; returns what it returns, raises what it raises."""
+        """Run it on the server's loop; returns what it returns, raises what it raises."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
 
-    def end(self) -> None:
-        """Stop the loop and the thread; what runs on the loop must have ended."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+    def stop(self) -> None:
+        """End every connection and the thread; again and again without harm."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self.call(self.shut())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            thread.join()
+            self._loop.close()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self.stop()
+
+    async def serve(self) -> None:
+        """Serve here until SIGTERM or SIGINT."""
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        try:
+            await self.open()
+            print(*self.lines(), sep="\n", flush=True)
+            await stop.wait()
+        finally:
+            await self.shut()
+
+
+def main(name: str, server: Callable[[], StandIn], *refusals: type[Exception]) -> int:
+    """Serve as a process; 2 and one line on stderr where it cannot be, for one of `refusals`."""
+    expected: tuple[type[Exception], ...] = (PortBusyError, *refusals)
+    try:
+        with asyncio.Runner(loop_factory=_Loop) as runner:
+            runner.run(server().serve())
+    except expected as error:
+        print(f"{name}: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 2
+    return 0
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop whose servers have no patience with half-open connections."""
+
+    async def create_server(self, protocol_factory: Any, *args: Any, **more: Any) -> Any:
+        return await super().create_server(lambda: _Head(protocol_factory()), *args, **more)
+
+
+class _Head(asyncio.Protocol):
+    """Ends a connection that does not ask in time, and hands on all that happens to it."""
+
+    def __init__(self, inner: asyncio.Protocol) -> None:
+        self._inner = inner
+        self._head = b""
+        self._limit: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        loop, abort = asyncio.get_running_loop(), cast(asyncio.Transport, transport).abort
+        self._limit = loop.call_later(HEAD_SECONDS, abort)
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._limit:
+            self._head = self._head[-3:] + data
+            if b"\r\n\r\n" in self._head:
+                self._limit.cancel()
+                self._limit = None
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._limit:
+            self._limit.cancel()
+        self._inner.connection_lost(error)

@@ -18,15 +18,14 @@ import os
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+
+from local.standin import ask
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
 
-HOST = "127.0.0.1"
 PROJECT = "local-project"
 
 
@@ -78,12 +77,7 @@ class BigQueryServer:
         self.url = line.split()[1]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def stop(self) -> None:
@@ -102,26 +96,25 @@ class BigQueryServer:
 
     def client(self, project: str | None = None) -> bigquery.Client:
         """An official client for this server, without credentials."""
-        from google.api_core.client_options import ClientOptions
-        from google.auth.credentials import AnonymousCredentials
-        from google.cloud import bigquery
-
-        return bigquery.Client(
-            project=project or self.project,
-            credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
-            client_options=ClientOptions(api_endpoint=self.url),
-        )
+        return client(self.url, project or self.project)
 
     def faults(self, **faults: object) -> None:
         """Set faults (see `local.bigquery.faults`); without arguments, clear them all."""
-        request = urllib.request.Request(  # noqa: S310 - our own loopback address
-            f"{self.url}/_standin/faults", json.dumps(faults).encode(), method="POST"
-        )
-        with urllib.request.urlopen(request, timeout=5):  # noqa: S310
-            pass
+        ask(f"{self.url}/_standin/faults", faults)
 
     def stats(self) -> dict[str, Any]:
         """Counts since the start: inserts, rows, rejected, faults, largest_insert."""
-        with urllib.request.urlopen(f"{self.url}/_standin/stats", timeout=5) as answer:  # noqa: S310
-            counts: dict[str, Any] = json.load(answer)
-        return counts
+        return dict(json.loads(ask(f"{self.url}/_standin/stats")))
+
+
+def client(url: str, project: str) -> bigquery.Client:
+    """The official client for the BigQuery stand-in at `url`, without credentials."""
+    from google.api_core.client_options import ClientOptions
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import bigquery
+
+    return bigquery.Client(
+        project=project,
+        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+        client_options=ClientOptions(api_endpoint=url),
+    )

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.bigquery.front import Front
 from local.bigquery.smoke import BQEMULATOR, EmulatorChangedError, smoke
+from local.standin import HOST, StandIn, require_free
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from bqemulator.api.dependencies import AppContext
     from bqemulator.config import Settings
+    from bqemulator.server import EmulatorServer
     from starlette.types import ASGIApp
 
 KEPT_QUERIES = 200
@@ -167,53 +169,71 @@ def settings(host: str, port: int, project: str, data_dir: Path | None) -> Setti
     )
 
 
-async def _outlive(parent: int, stop: asyncio.Event) -> None:
-    """Set `stop` when `parent` is gone: a test run killed with -9 leaves no stand-in behind."""
-    while os.getppid() == parent:
-        await asyncio.sleep(0.5)
-    stop.set()
+class DataDirectoryError(Exception):
+    """The data directory cannot be had; the text says why."""
 
 
-async def serve(
-    host: str, port: int, project: str, data_dir: Path | None, parent: int | None
-) -> None:
-    """Serve until SIGTERM or SIGINT; prints `ready <url>` when requests are accepted.
+class BigQueryProcess(StandIn):
+    """The server of one process: bqemulator can be tamed once only.
 
     Args:
-        host: address to bind.
         port: port to bind, 0 for a free one.
         project: project of queries that name none.
         data_dir: where DuckDB's file is kept, or None.
         parent: process whose end ends the server too, or None.
 
-    Raises:
-        EmulatorChangedError: bqemulator does not behave as this module expects.
+    Raises (from `open`): PortBusyError, DataDirectoryError, EmulatorChangedError.
     """
-    fronts = tame()
-    from bqemulator.server import EmulatorServer
 
-    server = EmulatorServer(settings(host, port, project, data_dir))
-    await server.start()
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        await smoke(server.rest_url, project)
+    def __init__(
+        self, port: int, project: str, data_dir: Path | None, parent: int | None = None
+    ) -> None:
+        self._port, self._project, self._data_dir, self._parent = port, project, data_dir, parent
+        self._server: EmulatorServer | None = None
+
+    def lines(self) -> list[str]:
+        """What its process prints."""
+        return [f"ready {self._server.rest_url}"] if self._server else []
+
+    async def open(self) -> None:
+        """Start it, and check what we rely on."""
+        require_free(self._port)
+        from duckdb import Error as DuckDBError
+
+        fronts = tame()
+        from bqemulator.server import EmulatorServer
+
+        try:
+            if self._data_dir is not None:
+                self._data_dir.mkdir(parents=True, exist_ok=True)
+            server = EmulatorServer(settings(HOST, self._port, self._project, self._data_dir))
+            await server.start()
+        except (OSError, DuckDBError) as error:
+            first = str(error).splitlines()[0]
+            raise DataDirectoryError(
+                f"--data-dir {self._data_dir} cannot be opened: {first} "
+                "(another stand-in may hold it)"
+            ) from error
+        self._server = server
+        await smoke(server.rest_url, self._project)
         snapshots = server._engine.execute(  # noqa: SLF001
             "SELECT COUNT(*) FROM duckdb_tables() WHERE schema_name = '_bqemulator_snapshots'"
         ).fetchall()
         if snapshots != [(0,)]:
             raise EmulatorChangedError("bqemulator copies the table after each insert again")
         fronts[0].forget()
-        watch = asyncio.create_task(_outlive(parent, stop)) if parent else None
-        print(f"ready {server.rest_url}", flush=True)
-        await stop.wait()
-        if watch:
-            watch.cancel()
-    finally:
-        # A request that hangs on purpose (insert_delay_ms) must not outlive the stand-in.
-        try:
-            await asyncio.wait_for(server.stop(), 1.0)
-        except TimeoutError:
-            await server._engine.stop()  # noqa: SLF001 - flushes the data directory
+        self._watch = asyncio.create_task(self._outlive()) if self._parent else None
+
+    async def shut(self) -> None:
+        """End it; a request that hangs on purpose (insert_delay_ms) must not outlive it."""
+        if self._server is not None:
+            try:
+                await asyncio.wait_for(self._server.stop(), 1.0)
+            except TimeoutError:
+                await self._server._engine.stop()  # noqa: SLF001 - flushes the data directory
+
+    async def _outlive(self) -> None:
+        """End when the parent is gone: a test run killed with -9 leaves no stand-in behind."""
+        while os.getppid() == self._parent:
+            await asyncio.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -19,8 +19,8 @@ from google.cloud.bigquery.table import RowIterator
 from rich.console import Console
 from rich.table import Table
 
+from local.bigquery import client
 from local.demo.configuration import DEMO
-from local.engine.tables import client
 from local.machine.claim import claim
 from local.standin import bypass_proxies
 

@@ -14,18 +14,18 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from google.cloud import bigquery
 
+from local.bigquery import client
 from local.demo.addresses import Addresses
 from local.demo.configuration import stack_config
 from local.demo.figures import Figures, read_backlog, read_figures
 from local.demo.verdict import Verdict, judge
 from local.engine.apply import Placement, Targets, apply
 from local.engine.evaluation import evaluate_apart
-from local.engine.tables import LocalTables, client
+from local.engine.tables import LocalTables
 from local.engine.topics import Messaging
 from local.machine.errors import StackError
 from local.machine.launcher import Launcher
@@ -94,12 +94,7 @@ class LocalStack(Addresses):
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def kill(self, name: str, meanwhile: Callable[[], None] = lambda: None) -> None:

@@ -6,9 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from google.api_core.client_options import ClientOptions
 from google.api_core.exceptions import GoogleAPIError, NotFound, RetryError
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
@@ -22,15 +20,6 @@ PROVIDER_ONLY = {"project", "datasetId", "tableId", "deletionProtection"}
 
 # The stand-in answers some refusals with 500, which the client's own retry repeats for minutes.
 RETRY = DEFAULT_RETRY.with_timeout(3)
-
-
-def client(url: str, project: str) -> bigquery.Client:
-    """The official client for the BigQuery stand-in at `url`, without credentials."""
-    return bigquery.Client(
-        project=project,
-        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
-        client_options=ClientOptions(api_endpoint=url),
-    )
 
 
 class LocalTables:

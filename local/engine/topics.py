@@ -95,8 +95,7 @@ class Messaging:
 
     def _update(self, kind: str, resource: Any, inputs: Mapping[str, Any]) -> None:
         """Bring what a data directory kept to what is declared now; its messages stay."""
-        fixed = {"filter", "enable_message_ordering"}  # Pub/Sub never changes these
-        paths = sorted({_snake(key) for key in inputs if key not in PULUMI_ONLY} - fixed)
+        paths = sorted(_snake(key) for key in inputs if key not in PULUMI_ONLY)
         mask = {"paths": paths}
         try:
             if kind == "topic" and paths:

@@ -1,14 +1,13 @@
 """An embedded Pub/Sub server: the official client talks to it through PUBSUB_EMULATOR_HOST.
 
-What it does not do is refused with UNIMPLEMENTED or INVALID_ARGUMENT, never ignored: schemas,
-snapshots, exactly-once delivery, unwrapped push, export subscriptions, message transforms.
+What it does not do is refused with UNIMPLEMENTED or INVALID_ARGUMENT, never ignored: StreamingPull,
+lists, filters, ordering, schemas, snapshots, exactly-once delivery, unwrapped push, exports.
 Subscriptions do not expire from disuse (`expiration_policy` is only stored). With
 PUBSUB_EMULATOR_HOST the official client takes no message above gRPC's default of 4 MiB.
 """
 
 from local.pubsub.faults import PubSubFaults
 from local.pubsub.journal import JournalError
-from local.pubsub.running import PortBusyError
 from local.pubsub.server import PubSubServer
 
-__all__ = ["JournalError", "PortBusyError", "PubSubFaults", "PubSubServer"]
+__all__ = ["JournalError", "PubSubFaults", "PubSubServer"]

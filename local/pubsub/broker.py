@@ -11,14 +11,9 @@ import grpc
 from google.pubsub_v1 import types
 
 from local.pubsub.faults import PubSubFaults
-from local.pubsub.journal import PubSubJournal, Row
+from local.pubsub.journal import PubSubJournal
 from local.pubsub.message import StoredMessage, dead_letter
-from local.pubsub.refusal import (
-    Refusal,
-    already_exists,
-    check_messages,
-    not_found,
-)
+from local.pubsub.refusal import Refusal, already_exists, check_messages, not_found
 from local.pubsub.subscription import Subscription
 
 logger = logging.getLogger(__name__)
@@ -124,8 +119,7 @@ class Broker:
             pb.message_id = str(identity)
             pb.publish_time.FromNanoseconds(int(epoch * 1e9))
             targets = list(topic.subscriptions.values())
-            raw = pb.SerializeToString()
-            batch.append((StoredMessage(identity, name, raw, pb.ordering_key, epoch), targets))
+            batch.append((StoredMessage(identity, name, pb.SerializeToString(), epoch), targets))
         self._store(batch)
         for message, targets in batch:
             for subscription in targets:
@@ -168,7 +162,7 @@ class Broker:
             return
         try:
             self._journal.append(
-                [(m.id, m.topic, m.published, m.ordering_key, m.raw) for m, _ in kept],
+                [(m.id, m.topic, m.raw, m.published) for m, _ in kept],
                 [(s.config.name, m.id) for m, targets in kept for s in targets],
             )
         except sqlite3.Error as error:
@@ -216,10 +210,5 @@ class Broker:
                 self._attach(SubscriptionMessage.FromString(raw))
         messages: dict[int, StoredMessage] = {}
         for name, row in self._journal.backlog():
-            message = messages.setdefault(row[0], _message(row))
+            message = messages.setdefault(row[0], StoredMessage(*row))
             self.subscriptions[name].add(message)
-
-
-def _message(row: Row) -> StoredMessage:
-    identity, topic, published, ordering_key, raw = row
-    return StoredMessage(identity, topic, raw, ordering_key, published)

@@ -9,13 +9,12 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-Row = tuple[int, str, float, str, bytes]
+Row = tuple[int, str, bytes, float]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS resources(name TEXT PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS messages(
-    id INTEGER PRIMARY KEY, topic TEXT NOT NULL, published REAL NOT NULL,
-    ordering_key TEXT NOT NULL, raw BLOB NOT NULL);
+    id INTEGER PRIMARY KEY, topic TEXT NOT NULL, raw BLOB NOT NULL, published REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS pending(
     subscription TEXT NOT NULL, message INTEGER NOT NULL,
     PRIMARY KEY(subscription, message)) WITHOUT ROWID;
@@ -27,7 +26,7 @@ class JournalError(Exception):
 
 
 class PubSubJournal:
-    """Rows are (message id, topic name, publish time in epoch seconds, ordering key, raw)."""
+    """Rows are (message id, topic name, raw, publish time in epoch seconds)."""
 
     def __init__(self, directory: Path | None) -> None:
         self.durable = directory is not None
@@ -39,7 +38,7 @@ class PubSubJournal:
                 raise JournalError(
                     f"data directory {directory}: {error.strerror}; name one that can be written"
                 ) from None
-            path = str(directory / "pubsub.sqlite3")
+            path = str(directory / "messages.sqlite3")
         self._db = sqlite3.connect(path, timeout=0.5, check_same_thread=False)
         try:
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
@@ -68,7 +67,7 @@ class PubSubJournal:
     def append(self, rows: Iterable[Row], pending: Iterable[tuple[str, int]]) -> None:
         """Write messages and who still owes them (subscription, message id), in one commit."""
         try:
-            self._db.executemany("INSERT INTO messages VALUES (?, ?, ?, ?, ?)", rows)
+            self._db.executemany("INSERT INTO messages VALUES (?, ?, ?, ?)", rows)
             if self.durable:
                 self._db.executemany("INSERT OR IGNORE INTO pending VALUES (?, ?)", pending)
             self._db.commit()
@@ -97,7 +96,7 @@ class PubSubJournal:
             "ORDER BY m.id"
         )
         for subscription, *row in rows:
-            yield subscription, (row[0], row[1], row[2], row[3], row[4])
+            yield subscription, (row[0], row[1], row[2], row[3])
 
     def last_id(self) -> int:
         """The highest message id written, 0 when none is."""

@@ -16,7 +16,6 @@ class StoredMessage:
     id: int
     topic: str
     raw: bytes
-    ordering_key: str
     published: float
     holders: int = 0
 

@@ -18,6 +18,7 @@ _SUBSCRIPTION_REFUSED = (
     "bigtable_config",
     "message_transforms",
     "enable_exactly_once_delivery",
+    "enable_message_ordering",
     "filter",
     "retain_acked_messages",
 )
@@ -73,7 +74,7 @@ def check_subscription(subscription: Any) -> None:
 
 
 def merged(current: Any, update: Any, mask: FieldMask) -> Any:
-    """A copy of `current` with the masked fields of `update` (both protobuf messages)."""
+    """A checked copy of `current` with the masked fields of `update` (protobuf messages)."""
     mutable = _TOPIC_MUTABLE if current.DESCRIPTOR.name == "Topic" else _SUBSCRIPTION_MUTABLE
     if not mask.paths:
         raise invalid("The update_mask in the request must be set and must be non-empty.")
@@ -89,6 +90,7 @@ def merged(current: Any, update: Any, mask: FieldMask) -> Any:
         if "." not in path:  # MergeMessage leaves a field that the update does not set
             result.ClearField(path)
     mask.MergeMessage(update, result, True, True)
+    check_topic(result) if mutable is _TOPIC_MUTABLE else check_subscription(result)
     return result
 
 

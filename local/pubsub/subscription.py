@@ -1,8 +1,7 @@
 """One subscription: its backlog, leases, retries and order. No I/O; the broker owns the rest.
 
 A message is pending until acknowledged, dead-lettered or older than the retention. A pending
-message is ready, leased (delivered, not yet settled), delayed (retry policy) or, with ordering,
-held behind an earlier message of its key: one message of a key is out at a time.
+message is ready, leased (delivered, not yet settled) or delayed (retry policy).
 """
 
 import asyncio
@@ -51,7 +50,6 @@ class Subscription:
         self._leases: dict[str, Lease] = {}
         self._deadlines: list[tuple[float, str]] = []
         self._delayed: list[tuple[float, int, Pending]] = []
-        self._chains: dict[str, deque[Pending]] = {}  # ordering key: head is out, rest waits
         self._sequence = itertools.count(1)
         self._ack_prefix = secrets.token_hex(6)
 
@@ -84,11 +82,6 @@ class Subscription:
         """Take a message into the backlog."""
         message.holders += 1
         pending = self._pending[message.id] = Pending(message)
-        if self.config.enable_message_ordering and message.ordering_key:
-            chain = self._chains.setdefault(message.ordering_key, deque())
-            chain.append(pending)
-            if chain[0] is not pending:
-                return
         self._make_ready(pending)
 
     def take(
@@ -143,10 +136,6 @@ class Subscription:
             return
         lease.deadline = time.monotonic() + seconds
         heapq.heappush(self._deadlines, (lease.deadline, ack_id))
-
-    def holds(self, ack_id: str) -> bool:
-        """Whether the delivery is still leased."""
-        return ack_id in self._leases
 
     def tick(self, now: float, epoch: float) -> None:
         """End what time has ended: leases, retry delays, retention. Monotonic and epoch seconds."""
@@ -207,15 +196,6 @@ class Subscription:
         del self._pending[message.id]
         message.holders -= 1
         self._settled(self, message)
-        chain = self._chains.get(message.ordering_key)
-        if chain is None or chain[0] is not pending:
-            return
-        while chain and chain[0].gone:
-            chain.popleft()
-        if chain:
-            self._make_ready(chain[0])
-        else:
-            del self._chains[message.ordering_key]
 
     def _delay(self, pending: Pending, seconds: float) -> None:
         due = time.monotonic() + seconds

@@ -1,13 +1,12 @@
-"""The server of the X stand-in: routes, bearer tokens, http faults, and its thread."""
+"""The server of the X stand-in: routes, bearer tokens, http faults."""
 
 import time
 from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
-from local.standin import LoopThread
+from local.standin import HOST, StandIn, require_free
 from local.x.account import AccountEndpoints
 from local.x.compliance import ComplianceEndpoints
 from local.x.control import Control
@@ -118,11 +117,11 @@ _TITLES = {
 }
 
 
-class XServer:
-    """The stand-in on its own thread: `with XServer(rate=100) as server: server.url`.
+class XServer(StandIn):
+    """The stand-in: `with XServer(rate=100) as server: server.url`.
 
-    Takes the fields of Settings as keyword arguments; port 0 picks a free one. Raises OSError
-    where the port is taken and ValueError for a setting that cannot work.
+    Takes the fields of Settings as keyword arguments; port 0 picks a free one. Raises
+    PortBusyError on the start, and ValueError for a setting that cannot work.
     """
 
     def __init__(self, port: int = 0, **settings: Any) -> None:
@@ -130,46 +129,24 @@ class XServer:
         self.app = Application(self.settings)
         self._port = port
         self._runner = web.AppRunner(self.app.web, access_log=None, shutdown_timeout=0.2)
-        self._thread: LoopThread | None = None
 
     @property
     def url(self) -> str:
         """Return the base address, without a slash at the end."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{HOST}:{self._port}"
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
+    def lines(self) -> list[str]:
+        """Return the line that its process prints."""
+        return [f"ready {self.url}"]
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Start serving; returns once connections are accepted."""
-        self._thread = LoopThread("x-stand-in")
-        try:
-            self._thread.call(self._open())
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self) -> None:
-        """End every connection and the thread, within about a second."""
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            thread.call(self._shut())
-            thread.end()
-
-    async def _open(self) -> None:
+    async def open(self) -> None:
+        """Start serving."""
+        require_free(self._port)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self._port).start()
+        await web.TCPSite(self._runner, HOST, self._port).start()
         self._port = self._runner.addresses[0][1]
 
-    async def _shut(self) -> None:
+    async def shut(self) -> None:
+        """End every connection, within about a second."""
         self.app.stream.close()
         await self._runner.cleanup()

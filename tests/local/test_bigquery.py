@@ -267,7 +267,7 @@ def test_busy_port_is_one_line() -> None:
         )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert f"port {port}" in done.stderr
+    assert f"127.0.0.1:{port}" in done.stderr
 
 
 def test_ends_on_sigterm_and_with_its_parent() -> None:

@@ -250,7 +250,7 @@ def test_a_backlog_is_judged_by_its_age(reading: Stack, monkeypatch: pytest.Monk
     reading.publisher.publish(TOPIC, b"{}", kind="post").result(10)
     found = report(reading)["backlog"]
     assert (found["state"], found["seen"][:23]) == ("ok", "waiting for the sink: 1")
-    pending = reading.pubsub._running.broker.subscriptions[SINK]._pending  # type: ignore[union-attr]
+    pending = reading.pubsub.broker.subscriptions[SINK]._pending
     (message,) = (item.message for item in pending.values())
     for seconds, state in ((90, "warn"), (900, "fail")):
         message.published = time.time() - seconds

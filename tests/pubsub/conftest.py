@@ -158,6 +158,13 @@ class Clients:
             ack_deadline_seconds=seconds,
         )
 
+    def push_to(self, subscription: str, push_config: dict[str, str]) -> None:
+        """Change where a subscription's messages go; an empty configuration makes it a pull one."""
+        self.subscriber.update_subscription(
+            subscription={"name": subscription, "push_config": push_config},
+            update_mask={"paths": ["push_config"]},
+        )
+
     def close(self) -> None:
         """Close the channels."""
         self.publisher.stop()

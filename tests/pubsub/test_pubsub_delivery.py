@@ -2,15 +2,13 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from google.api_core import exceptions
-from google.cloud import pubsub_v1
 from google.protobuf.duration_pb2 import Duration
 
-from tests.pubsub.conftest import PROJECT, Clients, wait_until
+from tests.pubsub.conftest import Clients
 
 
 def test_pull_and_acknowledge(pubsub: Clients) -> None:
@@ -98,129 +96,6 @@ def test_bad_deadline(pubsub: Clients) -> None:
     with pytest.raises(exceptions.InvalidArgument, match="between 0 and 600"):
         pubsub.nack(name, received, seconds=601)
     assert pubsub.peek(name) == []
-
-
-def test_streaming_pull(pubsub: Clients) -> None:
-    """The official subscriber receives each message once, in flow-controlled batches."""
-    topic = pubsub.topic()
-    name = pubsub.subscription(topic)
-    seen: list[bytes] = []
-    held: list[object] = []
-    most = 0
-
-    def take(message: pubsub_v1.subscriber.message.Message) -> None:
-        nonlocal most
-        held.append(message)
-        most = max(most, len(held))
-        time.sleep(0.001)
-        held.remove(message)
-        seen.append(message.data)
-        message.ack()
-
-    future = pubsub.subscriber.subscribe(
-        name, take, flow_control=pubsub_v1.types.FlowControl(max_messages=20)
-    )
-    expected = [b"%d" % n for n in range(500)]
-    pubsub.publish(topic, *expected)
-    wait_until(lambda: len(seen) >= 500)
-    future.cancel()
-    future.result(timeout=10)
-    assert sorted(seen) == sorted(expected)
-    assert most <= 20
-
-
-@pytest.mark.service_only("flow control is left to the client")
-def test_streaming_flow_control_is_kept_by_the_server(pubsub: Clients) -> None:
-    """The server sends no more than max_outstanding_messages before acknowledgements come."""
-    topic = pubsub.topic()
-    name = pubsub.subscription(topic)
-    pubsub.publish(topic, *[b"x"] * 10)
-    done = threading.Event()
-
-    def requests() -> Iterator[dict[str, object]]:
-        yield {
-            "subscription": name,
-            "stream_ack_deadline_seconds": 10,
-            "max_outstanding_messages": 3,
-        }
-        done.wait(10)
-
-    got: list[object] = []
-    stream = pubsub.subscriber.streaming_pull(requests(), timeout=20)
-    reader = threading.Thread(target=lambda: _drain(stream, got))
-    reader.start()
-    wait_until(lambda: len(got) >= 3)
-    time.sleep(0.3)
-    assert len(got) == 3
-    done.set()
-    stream.cancel()
-    reader.join()
-
-
-def _drain(stream: object, into: list[object]) -> None:
-    try:
-        for response in stream:  # type: ignore[attr-defined]
-            into.extend(response.received_messages)
-    except exceptions.GoogleAPICallError:
-        return
-
-
-def test_streaming_nack_comes_again(pubsub: Clients) -> None:
-    """A message nacked by the subscriber is delivered again on the stream."""
-    topic = pubsub.topic()
-    name = pubsub.subscription(topic)
-    tries: list[str] = []
-
-    def take(message: pubsub_v1.subscriber.message.Message) -> None:
-        tries.append(message.message_id)
-        if len(tries) < 3:
-            message.nack()
-        else:
-            message.ack()
-
-    future = pubsub.subscriber.subscribe(name, take)
-    pubsub.publish(topic, b"x")
-    wait_until(lambda: len(tries) >= 3)
-    future.cancel()
-    future.result(timeout=10)
-    assert len(set(tries)) == 1
-
-
-def test_streaming_pull_of_nothing(pubsub: Clients) -> None:
-    """A stream on a subscription that does not exist ends with NOT_FOUND."""
-    future = pubsub.subscriber.subscribe(f"{PROJECT}/subscriptions/none", lambda _: None)
-    with pytest.raises(exceptions.NotFound):
-        future.result(timeout=10)
-
-
-def test_ordering_keys(pubsub: Clients) -> None:
-    """Messages of each key arrive in publish order, whatever the other key does."""
-    topic = pubsub.topic()
-    name = pubsub.subscription(topic, enable_message_ordering=True)
-    for n in range(10):
-        pubsub.publish(topic, b"a%d" % n, ordering_key="a")
-        pubsub.publish(topic, b"b%d" % n, ordering_key="b")
-    seen: dict[str, list[bytes]] = {"a": [], "b": []}
-    while sum(map(len, seen.values())) < 20:
-        for received in pubsub.pull(name):
-            seen[received.message.ordering_key].append(received.message.data)
-            pubsub.ack(name, received)
-    assert seen == {k: [b"%s%d" % (k.encode(), n) for n in range(10)] for k in "ab"}
-
-
-@pytest.mark.service_only("a nacked message comes after later ones of its key")
-def test_ordering_key_after_a_nack(pubsub: Clients) -> None:
-    """A nacked message comes again before the later messages of its key."""
-    topic = pubsub.topic()
-    name = pubsub.subscription(topic, enable_message_ordering=True)
-    pubsub.publish(topic, b"0", b"1", b"2", ordering_key="k")
-    pubsub.nack(name, *pubsub.pull(name))
-    seen: list[bytes] = []
-    while len(seen) < 3:
-        for received in pubsub.pull(name):
-            seen.append(received.message.data)
-            pubsub.ack(name, received)
-    assert seen == [b"0", b"1", b"2"]
 
 
 @pytest.mark.service_only("retry policies are not applied to pull subscriptions")

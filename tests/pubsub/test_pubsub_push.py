@@ -114,19 +114,6 @@ def test_push_dead_letter(pubsub: Clients, endpoint: Endpoint) -> None:
     assert forwarded.message.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "5"
 
 
-def test_push_keeps_the_order_of_a_key(pubsub: Clients, endpoint: Endpoint) -> None:
-    """With ordering, a failed push holds back the later messages of its key."""
-    endpoint.answer = lambda _: 503 if len(endpoint.bodies) in {1, 4} else 204
-    topic = pubsub.topic()
-    pubsub.subscription(
-        topic, push_config={"push_endpoint": endpoint.url}, enable_message_ordering=True
-    )
-    pubsub.publish(topic, *[b"%d" % n for n in range(5)], ordering_key="k")
-    wait_until(lambda: len(endpoint.bodies) == 7)
-    data = [base64.b64decode(body["message"]["data"]) for body in endpoint.bodies]
-    assert data == [b"0", b"0", b"1", b"2", b"2", b"3", b"4"]
-
-
 @pytest.mark.service_only("orderingKey is missing in push bodies")
 def test_push_names_the_ordering_key(pubsub: Clients, endpoint: Endpoint) -> None:
     """The body of an ordered message carries its orderingKey."""
@@ -144,9 +131,7 @@ def test_push_slow_start(pubsub: Clients, endpoint: Endpoint) -> None:
     topic = pubsub.topic()
     name = pubsub.subscription(topic)
     pubsub.publish(topic, *[b"x"] * 300)
-    pubsub.subscriber.modify_push_config(
-        subscription=name, push_config={"push_endpoint": endpoint.url}
-    )
+    pubsub.push_to(name, {"push_endpoint": endpoint.url})
     wait_until(lambda: len(endpoint.bodies) >= 1)
     assert endpoint.most_in_flight == 1
     wait_until(lambda: len(endpoint.bodies) == 300)
@@ -160,9 +145,7 @@ def test_push_survives_a_dead_endpoint(pubsub: Clients, endpoint: Endpoint) -> N
     name = pubsub.subscription(topic, push_config={"push_endpoint": "http://127.0.0.1:9/"})
     pubsub.publish(topic, *[b"%d" % n for n in range(50)])
     time.sleep(0.3)
-    pubsub.subscriber.modify_push_config(
-        subscription=name, push_config={"push_endpoint": endpoint.url}
-    )
+    pubsub.push_to(name, {"push_endpoint": endpoint.url})
     wait_until(lambda: len({body["message"]["messageId"] for body in endpoint.bodies}) == 50)
 
 
@@ -173,7 +156,7 @@ def test_push_turns_into_pull(pubsub: Clients, endpoint: Endpoint) -> None:
     name = pubsub.subscription(topic, push_config={"push_endpoint": endpoint.url})
     with pytest.raises(exceptions.FailedPrecondition, match="not supported"):
         pubsub.peek(name)
-    pubsub.subscriber.modify_push_config(subscription=name, push_config={})
+    pubsub.push_to(name, {})
     time.sleep(0.1)
     pubsub.publish(topic, b"x")
     assert pubsub.pull(name)[0].message.data == b"x"

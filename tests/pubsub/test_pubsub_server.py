@@ -20,10 +20,11 @@ from google.api_core import exceptions
 from google.pubsub_v1 import types
 from google.pubsub_v1.services.publisher import PublisherClient
 
-from local.pubsub import PortBusyError, PubSubServer
+from local.pubsub import PubSubServer
 from local.pubsub.message import StoredMessage
 from local.pubsub.settings import check_subscription
 from local.pubsub.subscription import Subscription
+from local.standin import PortBusyError
 from tests.pubsub.conftest import Clients, Endpoint, wait_until
 
 Connect = Callable[[str], Clients]
@@ -165,25 +166,26 @@ def test_journal_shrinks_when_acknowledged(connect: Connect, tmp_path: Path) -> 
     assert sum(sizes) < 5_000_000
 
 
-def test_sigterm_ends_with_streams_open(connect: Connect) -> None:
-    """SIGTERM ends the process with exit 0, though streams are open."""
+def test_sigterm_ends_with_a_pull_waiting(connect: Connect) -> None:
+    """SIGTERM ends the process with exit 0, though a pull waits for its first message."""
     with process() as (child, address):
         pubsub = connect(address)
         name = pubsub.subscription(pubsub.topic())
-        opened = threading.Event()
-        closed = threading.Event()
+        ended: list[exceptions.GoogleAPICallError] = []
 
-        def requests() -> Iterator[dict[str, object]]:
-            yield {"subscription": name, "stream_ack_deadline_seconds": 10}
-            opened.set()
-            closed.wait(10)
+        def wait() -> None:
+            try:
+                pubsub.subscriber.pull(subscription=name, max_messages=1, retry=None, timeout=20)
+            except exceptions.GoogleAPICallError as error:
+                ended.append(error)
 
-        stream = pubsub.subscriber.streaming_pull(requests(), timeout=20)
-        assert opened.wait(10)
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        pubsub.publish(pubsub.topic(), b"the pull has had time to arrive")
         child.terminate()
         assert child.wait(timeout=20) == 0
-        closed.set()
-        stream.cancel()
+        waiting.join(20)
+        assert ended
 
 
 @pytest.mark.parametrize("flag", ["--port", "--control-port"])
@@ -197,8 +199,8 @@ def test_busy_port(flag: str) -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        f"local.pubsub: cannot listen on 127.0.0.1:{port}: the port is in use or not allowed; "
-        "name another one"
+        f"pubsub: cannot listen on 127.0.0.1:{port} (Address already in use): "
+        "end what listens there, or name another --port"
     ]
 
 
@@ -244,7 +246,7 @@ def test_retention_drops_old_messages() -> None:
         delivers_again=lambda: False,
     )
     for identity, published in ((1, 1000.0), (2, 1500.0)):
-        subscription.add(StoredMessage(identity, raw.topic, b"", "", published))
+        subscription.add(StoredMessage(identity, raw.topic, b"", published))
     subscription.tick(now=time.monotonic(), epoch=1600.0)
     assert subscription.backlog == 2
     subscription.tick(now=time.monotonic(), epoch=1601.0)
