@@ -19,9 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from rich.console import Console
-
-from local.chaos.report import content, lines, tables, verdict
+from local.chaos.report import content, lines, verdict
 from local.chaos.run import RULES, ChaosRun, Progress
 from local.chaos.schedule import full_plan
 from local.chaos.spend import spend
@@ -73,37 +71,23 @@ def _rate(text: str) -> float:
 
 
 class _Screen:
-    """One line that moves on a terminal, a line each few seconds elsewhere."""
+    """A line each few seconds."""
 
-    def __init__(self, console: Console) -> None:
-        self._console, self._began, self._shown = console, time.monotonic(), 0.0
-        self._status = console.status("starting") if console.is_terminal else None
-        if self._status:
-            self._status.start()
+    def __init__(self) -> None:
+        self._began, self._shown = time.monotonic(), 0.0
 
     def show(self, state: Progress) -> None:
-        """Show where the run is."""
-        now = time.monotonic()
-        if now - self._shown < (0.5 if self._status else EVERY):
-            return
-        self._shown = now
-        self.say(
-            f"{state.phase}: {state.delivered:,} posts delivered, "
-            f"{state.backlog:,} on the way, {state.dead_letters} dead letters"
-        )
+        """Say where the run is, now and then."""
+        if time.monotonic() - self._shown >= EVERY:
+            self._shown = time.monotonic()
+            self.say(
+                f"{state.phase}: {state.delivered:,} posts delivered, "
+                f"{state.backlog:,} on the way, {state.dead_letters} dead letters"
+            )
 
     def say(self, what: str) -> None:
-        """Show a line."""
-        text = f"{time.monotonic() - self._began:4.0f} s  {what}"
-        if self._status:
-            self._status.update(text)
-        else:
-            print(text, flush=True)
-
-    def end(self) -> None:
-        """Leave the terminal as it was."""
-        if self._status:
-            self._status.stop()
+        """Say it with the seconds since the start."""
+        print(f"{time.monotonic() - self._began:4.0f} s  {what}", flush=True)
 
 
 def _interrupted(_: int, __: FrameType | None) -> None:
@@ -139,31 +123,23 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, data: Path) -> bool:
-    console = Console()
-    screen = _Screen(console)
+    screen = _Screen()
     # Each kill leaves a reserved block behind, so the guard counts more than was bought.
     config = {"tweets:postBudget": 100 * options.posts, "tweets:rules": RULES}
-    try:
-        with LocalStack(
-            rate=options.rate,
-            count=options.posts,
-            seed=options.seed,
-            data_dir=data / "stream",
-            config=config,
-        ) as stack:
-            plan = full_plan(options.seed, options.posts)
-            outcome = ChaosRun(stack, plan, options.seed, screen.show).run()
-        spent = spend(options.seed, data / "budget", progress=screen.say)
-        outcome.budget, outcome.budget_failures = spent.line(), spent.failures()
-    finally:
-        screen.end()
+    with LocalStack(
+        rate=options.rate,
+        count=options.posts,
+        seed=options.seed,
+        data_dir=data / "stream",
+        config=config,
+    ) as stack:
+        plan = full_plan(options.seed, options.posts)
+        outcome = ChaosRun(stack, plan, options.seed, screen.show).run()
+    spent = spend(options.seed, data / "budget", progress=screen.say)
+    outcome.budget, outcome.budget_failures = spent.line(), spent.failures()
     if options.json:
         options.json.write_text(json.dumps(content(outcome), indent=1) + "\n")
-    if console.is_terminal:
-        for table in tables(outcome):
-            console.print(table)
-    else:
-        print(*lines(outcome), sep="\n")
+    print(*lines(outcome), sep="\n")
     print(*verdict(outcome), sep="\n")
     return not outcome.failures()
 

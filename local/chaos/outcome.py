@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -125,12 +124,6 @@ def worst_window(connects: Sequence[float], seconds: float = WINDOW) -> int:
         ),
         default=0,
     )
-
-
-def read_ids(client: bigquery.Client, name: str) -> Counter[int]:
-    """How often each post id is in a table or view."""
-    rows = client.query(f"SELECT id FROM `{name}`").result()  # noqa: S608
-    return Counter(row["id"] for row in rows)
 
 
 def read_events(client: bigquery.Client, dataset: str) -> dict[str, int]:

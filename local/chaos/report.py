@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from rich.table import Table
-
 from local.chaos.outcome import Outcome
 
 
@@ -69,20 +67,8 @@ def _still(outcome: Outcome) -> int:
     )
 
 
-def tables(outcome: Outcome) -> list[Table]:
-    """The faults and the figures, for a terminal."""
-    faults = Table("fault", "times", title=f"Faults of seed {outcome.seed}", title_justify="left")
-    faults.columns[1].justify = "right"
-    for name, times in sorted(outcome.injected.items()):
-        faults.add_row(name, f"{times:,}")
-    result = Table("figure", "value", title="What became of the posts", title_justify="left")
-    for name, value in figures(outcome):
-        result.add_row(name, value)
-    return [faults, result]
-
-
 def lines(outcome: Outcome) -> list[str]:
-    """The same as plain lines."""
+    """Faults and figures, a line each."""
     return [
         *(f"fault {times:>5,}  {name}" for name, times in sorted(outcome.injected.items())),
         *(f"{name}: {value}" for name, value in figures(outcome)),

@@ -16,10 +16,10 @@ from typing import Any
 from local.chaos.gaps import Missing, read_gaps
 from local.chaos.injector import Injector, read_stats
 from local.chaos.letters import Letters, dead_letters, digits, reader
-from local.chaos.outcome import Outcome, read_events, read_ids, worst_window
+from local.chaos.outcome import Outcome, read_events, worst_window
 from local.chaos.schedule import Fault
 from local.demo.stack import LocalStack
-from local.demo.verdict import cut_reposts
+from local.demo.verdict import cut_reposts, read_ids
 from local.machine.errors import StackError
 from local.standin import ask
 

@@ -25,7 +25,6 @@ DISCONNECTS = (
 )
 TARGETS = ("x", "producer", "function", "pubsub", "bigquery")
 STALL_SECONDS = 34.0  # the producer gives the stream up after 30 s of nothing
-QUICK = 0.4
 FIRST, LAST = 0.03, 0.95
 """Shares of the posts between which faults happen: what is after the last shows that all healed."""
 
@@ -61,7 +60,7 @@ def _x(name: str, kind: str, **options: Any) -> Fault:
     return Fault(name, "x", kind, options)
 
 
-def _lines(number: int) -> list[Fault]:
+def line_faults(number: int) -> list[Fault]:
     """Lines that are no posts, and posts sent in an unusual way."""
     return [
         _x("malformed line", "malformed", count=2),
@@ -82,7 +81,7 @@ def _lines(number: int) -> list[Fault]:
     ]
 
 
-def _cloud(scale: float = 1.0) -> list[Fault]:
+def cloud_faults(scale: float = 1.0) -> list[Fault]:
     """What happens behind the producer; `scale` makes its seconds shorter."""
     return [
         *[Fault("function killed (kill -9)", "function", "kill")] * 2,
@@ -130,16 +129,6 @@ CLOCK = (
     Fault("clock that jumps", "producer", "clock", {"ahead": 7200.0}),
     Fault("clock that jumps", "producer", "clock", {"ahead": -1800.0}),
 )
-LONG_OUTAGE = Fault(
-    # The sink itself tries again for 4 s; what takes longer must go back to Pub/Sub.
-    "BigQuery 503 for 6 s",
-    "bigquery",
-    "status",
-    {"status": 503, "seconds": 6.0},
-)
-KILL_HOLDING = Fault(
-    "producer killed while it holds posts", "producer", "kill_holding", {"seconds": 1.5}
-)
 
 
 def full_plan(seed: int, posts: int, rounds: int = 3) -> list[Fault]:
@@ -152,27 +141,18 @@ def full_plan(seed: int, posts: int, rounds: int = 3) -> list[Fault]:
         posts: that the run delivers.
         rounds: how often a kind of fault comes at least.
     """
-    return _placed(
+    return placed(
         seed,
         posts,
-        [[KILL, *_lines(number), *_cloud(), *_waits(number)] for number in range(rounds)],
+        [
+            [KILL, *line_faults(number), *cloud_faults(), *_waits(number)]
+            for number in range(rounds)
+        ],
     )
 
 
-def quick_plan(seed: int, posts: int) -> list[Fault]:
-    """Each fault that asks for no long wait once, for the tests.
-
-    The long outage of BigQuery stands alone: a function or Pub/Sub that is killed in it would send
-    its messages again for another reason. The drops come next: recent search, which fills their
-    gaps, has no newer posts than 15 s.
-    """
-    cloud = [each for each in _cloud(QUICK) if each.act != "status"]
-    early = [each for each in cloud if each.act in ("redeliver", "slow", "kill")]
-    late = [each for each in cloud if each not in early]
-    return _placed(seed, posts, [[LONG_OUTAGE], [KILL_HOLDING, *_lines(0), *early], late])
-
-
-def _placed(seed: int, posts: int, rounds: Sequence[Sequence[Fault]]) -> list[Fault]:
+def placed(seed: int, posts: int, rounds: Sequence[Sequence[Fault]]) -> list[Fault]:
+    """The faults of each round, its first one first and the others in the seed's order."""
     rng = random.Random(f"chaos:{seed}")
     ordered: list[Fault] = []
     for first, *others in rounds:

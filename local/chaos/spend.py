@@ -16,8 +16,8 @@ from pathlib import Path
 from local.chaos.gaps import Missing, read_gaps
 from local.chaos.injector import read_stats
 from local.chaos.machine import Machine
-from local.chaos.outcome import read_ids
 from local.demo.stack import LocalStack
+from local.demo.verdict import read_ids
 from local.machine.errors import StackError
 from local.standin import ask
 

@@ -69,8 +69,8 @@ def judge(delivered: Set[int], client: bigquery.Client, table: str, view: str) -
         table: full name of the append table.
         view: full name of the view that keeps one row a post.
     """
-    in_view = _ids(client, view)
-    in_table = _ids(client, table)
+    in_view = read_ids(client, view)
+    in_table = read_ids(client, table)
     return Verdict(
         posts=len(delivered),
         rows=sum(count for each, count in in_view.items() if each in delivered),
@@ -85,7 +85,7 @@ def judge(delivered: Set[int], client: bigquery.Client, table: str, view: str) -
 def cut_reposts(client: bigquery.Client, view: str) -> tuple[int, ...]:
     """Ids of reposts whose text ends where X cuts it, though their line has the original whole."""
     rows = client.query(
-        f"SELECT id, text, raw FROM `{view}` "  # noqa: S608 - as in _ids
+        f"SELECT id, text, raw FROM `{view}` "  # noqa: S608 - as in read_ids
         "WHERE STARTS_WITH(text, 'RT @') AND ENDS_WITH(text, '…') AND raw IS NOT NULL ORDER BY id"
     ).result()
     return tuple(row["id"] for row in rows if not row["text"].endswith(_original(row["raw"])))
@@ -101,7 +101,8 @@ def _original(raw: str | Mapping[str, Any]) -> str:
     return ""
 
 
-def _ids(client: bigquery.Client, name: str) -> Counter[int]:
+def read_ids(client: bigquery.Client, name: str) -> Counter[int]:
+    """How often each post id is in a table or view."""
     # The names come from the program's own resources, and a table name can't be a parameter.
     rows = client.query(f"SELECT id FROM `{name}`").result()  # noqa: S608
     return Counter(row["id"] for row in rows)

@@ -9,6 +9,7 @@ counterpart: nothing is skipped silently.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,37 +152,22 @@ APPLIERS: dict[str, Callable[[Targets, Resource], str]] = {
 }
 
 _IAM = "no identities on one machine"
+_IDENTITY = re.compile(r"iam(member|binding)$|access$|account$|identity$", re.IGNORECASE)
 _METRICS = "no Cloud Monitoring here; the producer's /metrics and the screen show the figures"
 CLOUD_ONLY: dict[str, str] = {
     "gcp:artifactregistry/repository:Repository": "no image is built",
-    "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember": _IAM,
-    "gcp:bigquery/datasetAccess:DatasetAccess": _IAM,
-    "gcp:bigquery/datasetIamMember:DatasetIamMember": _IAM,
-    "gcp:bigquery/iamMember:IamMember": _IAM,
     "gcp:bigquery/job:Job": "no load jobs here: tweets_pseudonymous has no key and so no rows",
-    "gcp:cloudfunctionsv2/functionIamMember:FunctionIamMember": _IAM,
     "gcp:cloudrunv2/service:Service": "the demo starts the same page itself",
-    "gcp:cloudrunv2/serviceIamMember:ServiceIamMember": _IAM,
     "gcp:container/cluster:Cluster": "no Kubernetes; the pod is a process",
     "gcp:monitoring/alertPolicy:AlertPolicy": _METRICS,
     "gcp:monitoring/dashboard:Dashboard": _METRICS,
     "gcp:monitoring/notificationChannel:NotificationChannel": _METRICS,
     "gcp:logging/metric:Metric": _METRICS,
-    "gcp:projects/iAMMember:IAMMember": _IAM,
     "gcp:projects/service:Service": "nothing to enable",
-    "gcp:projects/serviceIdentity:ServiceIdentity": _IAM,
-    "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember": _IAM,
-    "gcp:pubsub/topicIAMMember:TopicIAMMember": _IAM,
     "gcp:secretmanager/secret:Secret": "its version is applied",
-    "gcp:secretmanager/secretIamMember:SecretIamMember": _IAM,
-    "gcp:serviceaccount/account:Account": _IAM,
-    "gcp:serviceaccount/iAMMember:IAMMember": _IAM,
     "gcp:storage/bucket:Bucket": "its archive is applied",
-    "gcp:storage/bucketIAMBinding:BucketIAMBinding": _IAM,
-    "gcp:storage/bucketIAMMember:BucketIAMMember": _IAM,
     "kubernetes:batch/v1:CronJob": "run `tweets compliance` by hand",
     "kubernetes:core/v1:Namespace": "no Kubernetes; the pod is a process",
-    "kubernetes:core/v1:ServiceAccount": _IAM,
     "kubernetes:monitoring.googleapis.com/v1:PodMonitoring": _METRICS,
     "kubernetes:networking.k8s.io/v1:NetworkPolicy": "loopback only",
     "pulumi:providers:gcp": "no cloud to reach",
@@ -212,6 +198,7 @@ def apply(resources: Iterable[Resource], ground: Targets) -> list[Placement]:
                     ) from error
     for resource in waiting:
         if resource.type not in APPLIERS:
-            note = CLOUD_ONLY.get(resource.type, "no local counterpart")
+            usual = _IAM if _IDENTITY.search(resource.type) else "no local counterpart"
+            note = CLOUD_ONLY.get(resource.type, usual)
             placements.append(Placement(resource, "cloud-only", note))
     return placements

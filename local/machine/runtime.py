@@ -3,9 +3,8 @@
 `.venv` holds every package of the project, and the project itself as an editable install
 whose import hook would quietly supply a module that the function's archive or the image
 leaves out. A process of the stack therefore runs in an environment of its own: a bare venv
-that links only the distributions which a `requirements.txt` asks for, with what they
-require in turn. A module missing from the archive, or a package missing from the
-requirements, then fails here as it would on Cloud Run or in the container.
+that links only the distributions which a lock names. A module missing from the archive, or a
+package missing from the lock, then fails here as it would on Cloud Run or in the container.
 """
 
 from __future__ import annotations
@@ -17,17 +16,16 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 from local.machine.errors import StackError
 
 
 class Runtime:
-    """A bare virtual environment with the packages of one requirements file.
+    """A bare virtual environment with the packages of one lock.
 
     Args:
         folder: where to make it; must not be there yet.
-        requirements: a `requirements.txt`, read as pip would for this Python and platform.
+        requirements: a whole `requirements.txt`, read as pip would for this Python and platform.
 
     Raises:
         StackError: no such file, a line that pip would not take, or a package that is not
@@ -41,7 +39,7 @@ class Runtime:
         site = Path(
             sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)})
         )
-        for each in _closure(requirements):
+        for each in _installed(requirements):
             _link_packages(each, site)
             self._write_scripts(each)
 
@@ -56,44 +54,28 @@ class Runtime:
             path.chmod(0o755)
 
 
-def _requirement_lines(file: Path) -> Iterator[Requirement]:
+def _installed(lock: Path) -> Iterator[Distribution]:
+    """The installed distribution of each line: a lock names all that is needed."""
     try:
-        text = file.read_text()
+        text = lock.read_text()
     except OSError as error:
         raise StackError(
-            f"{file} can't be read ({error.strerror}): the cloud needs it too."
+            f"{lock} can't be read ({error.strerror}): the cloud needs it too."
         ) from error
     for line in text.replace("\\\n", " ").splitlines():
-        wanted = line.split(" --hash")[0].split("#")[0].strip()
-        if not wanted or wanted.startswith("-"):
+        words = line.split(" --hash")[0].split("#")[0].strip()
+        if not words or words.startswith("-"):
             continue
         try:
-            yield Requirement(wanted)
+            wanted = Requirement(words)
+            if wanted.marker is None or wanted.marker.evaluate():
+                yield distribution(wanted.name)
         except InvalidRequirement as error:
-            raise StackError(f"{file}: {wanted!r} is no requirement: {error}") from error
-
-
-def _closure(file: Path) -> list[Distribution]:
-    """The installed distributions that `pip install -r file` would give."""
-    found: dict[str, Distribution] = {}
-    visited: set[tuple[str, str]] = set()
-    waiting = [(each, "") for each in _requirement_lines(file)]
-    while waiting:
-        wanted, extra = waiting.pop()
-        if wanted.marker and not wanted.marker.evaluate({"extra": extra}):
-            continue
-        name = canonicalize_name(wanted.name)
-        try:
-            installed = found.setdefault(name, distribution(name))
+            raise StackError(f"{lock}: {words!r} is no requirement: {error}") from error
         except PackageNotFoundError as error:
             raise StackError(
-                f"{file} asks for {wanted.name}, which is not installed here: run `make install`."
+                f"{lock} asks for {wanted.name}, which is not installed here: run `make install`."
             ) from error
-        for wanted_extra in ("", *sorted(wanted.extras)):
-            if (name, wanted_extra) not in visited:
-                visited.add((name, wanted_extra))
-                waiting += [(Requirement(line), wanted_extra) for line in installed.requires or ()]
-    return list(found.values())
 
 
 def _link_packages(installed: Distribution, site: Path) -> None:

@@ -11,9 +11,10 @@ from local.chaos import __main__ as chaos
 from local.chaos.gaps import Missing, RecordedGap
 from local.chaos.letters import Letters
 from local.chaos.outcome import Outcome, worst_window
-from local.chaos.schedule import FIRST, KILL, LAST, Fault, full_plan, quick_plan
+from local.chaos.schedule import FIRST, KILL, LAST, Fault, full_plan
 from local.x.snowflake import first_at
 from operations.dead_letters import DeadLetter
+from tests.chaos.plan import quick_plan
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 

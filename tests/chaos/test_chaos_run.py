@@ -9,8 +9,8 @@ import pytest
 from local.chaos.outcome import Outcome
 from local.chaos.report import content, lines, verdict
 from local.chaos.run import RULES, ChaosRun
-from local.chaos.schedule import quick_plan
 from local.demo.stack import LocalStack
+from tests.chaos.plan import quick_plan
 
 POSTS, RATE, SEED = 5_000, 350.0, 4
 

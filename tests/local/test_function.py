@@ -13,12 +13,13 @@ from local.machine.function import Launch, function_launch, missing_module
 from local.machine.process import Process, ProcessFailedError, accepts, free_port
 from local.machine.watchdog import Watchdog
 
+LOCK = Path(__file__).resolve().parents[2] / "services/sink_function/requirements.txt"
 MAIN = "import json\nfrom sink import rows\n\ndef entry(request):\n    return rows.answer()\n"
 FILES = {
     "main.py": MAIN,
     "sink/__init__.py": "",
     "sink/rows.py": "import os\n\ndef answer():\n    return repr(dict(os.environ))\n",
-    "requirements.txt": "functions-framework\n",
+    "requirements.txt": LOCK.read_text(),
 }
 INPUTS: dict[str, Any] = {
     "name": "sink",

@@ -19,13 +19,13 @@ def run(runtime: Runtime, code: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_holds_the_requirements_with_what_they_require(tmp_path: Path) -> None:
-    """A requirement is importable with its own requirements, through a namespace package too."""
+LOCK = Path(__file__).resolve().parents[2] / "services/sink_function/requirements.txt"
+
+
+def test_holds_what_a_lock_names(tmp_path: Path) -> None:
+    """Each line is importable, in a namespace package too; a marker is read, a comment is none."""
     requirements = tmp_path / "requirements.txt"
-    requirements.write_text(
-        "# comment\ngoogle-cloud-pubsub==2.44.0 \\\n    --hash=sha256:00\n"
-        'nonsuch ; sys_platform == "plan9"\n'
-    )
+    requirements.write_text(f'# comment\n{LOCK.read_text()}\nnonsuch ; sys_platform == "plan9"\n')
     runtime = Runtime(tmp_path / "runtime", requirements)
     assert run(runtime, "import google.cloud.pubsub, grpc; print('both')") == "both\n"
 
@@ -41,9 +41,7 @@ def test_hides_the_project_and_every_other_package(tmp_path: Path) -> None:
 
 def test_has_the_commands_of_its_packages(tmp_path: Path) -> None:
     """The bare command `functions-framework`, which the buildpack starts, is there."""
-    requirements = tmp_path / "requirements.txt"
-    requirements.write_text("functions-framework\n")
-    runtime = Runtime(tmp_path / "runtime", requirements)
+    runtime = Runtime(tmp_path / "runtime", LOCK)
     done = subprocess.run(
         [str(runtime.bin / "functions-framework"), "--help"], capture_output=True, text=True
     )
