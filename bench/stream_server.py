@@ -103,7 +103,7 @@ def _answer(target: str) -> bytes:
     page: dict[str, object] = (
         {"data": rules, "meta": {"sent": "2026-01-01T00:00:00.000Z", "result_count": len(rules)}}
         if "rules" in target
-        else {"data": {"project_usage": "0", "project_cap": "2000000", "cap_reset_day": 1}}
+        else {"data": {"project_usage": "0", "project_cap": "3000000", "cap_reset_day": 1}}
     )
     body = json.dumps(page).encode()
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (

@@ -350,6 +350,24 @@ def test_a_page_token_that_comes_twice_ends_the_search(
     assert sent == [post["id"]]
 
 
+def test_what_lies_outside_in_the_same_second_is_not_published(
+    stack: Stack, x: XServer, outage: Outage, tmp_path: Path
+) -> None:
+    """X reads whole seconds; a post beside the gap was streamed, and is not sent a second time."""
+    rules = tmp_path / "rules.json"
+    rules.write_text(json.dumps([{"value": "data", "tag": "a"}]))
+    start = (datetime.now(UTC) - timedelta(hours=1)).replace(microsecond=500_000)
+    numbers = [post_at(start + timedelta(milliseconds=ms)) for ms in (600, 499, 0, -1)]
+    posts = [{"id": str(number), "text": "t", "author_id": "1"} for number in numbers]
+    answering(x, {"data": posts, "meta": {}})
+    times = [(start + timedelta(milliseconds=ms)).isoformat() for ms in (0, 500)]
+    interval = ("--from", times[0], "--to", times[1])
+    done = stack.run("backfill", *interval, "--rules", str(rules), "--yes")
+    assert done.code == 0, done.err
+    sent = [m.attributes["id"] for m in stack.messages() if m.attributes["kind"] == "post"]
+    assert sorted(map(int, sent)) == sorted(numbers[1:3])
+
+
 def test_empty_pages_are_paced_and_have_an_end(
     stack: Stack, x: XServer, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from operations.dead_letters import DeadLetterQueue
+from operations.topic import TopicPublisher
+from producer.messages import Message
 from tests.operations.conftest import DEAD_LETTERS, READER, ROWS, TOPIC, Stack, line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -310,6 +312,17 @@ def test_a_letter_of_as_many_attributes_as_there_can_be(stack: Stack) -> None:
     (message,) = stack.messages()
     assert len(message.attributes) == 100
     assert {"kind", "id", "schema", "redriven_at", "redrive_count"} <= set(message.attributes)
+
+
+def test_one_refused_message_keeps_no_other_back(stack: Stack) -> None:
+    """Of messages that go together, only the one that Pub/Sub refuses is told as refused."""
+    bad = {f"a{n}": "x" for n in range(101)}
+    messages = [Message(b"1", {}), Message(b"2", bad), Message(b"3", {})]
+    first, second, third = TopicPublisher(TOPIC).publish(messages)
+    assert (first, third) == (None, None)
+    assert second is not None
+    assert "InvalidArgument" in second
+    assert {message.data for message in stack.messages()} == {b"1", b"3"}
 
 
 def test_names_are_checked(stack: Stack) -> None:

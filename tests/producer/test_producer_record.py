@@ -219,6 +219,8 @@ def test_reposts_without_their_original_are_what_x_sent() -> None:
     line = _repost()
     line["data"] |= {"text": "see this", "referenced_tweets": [{"type": "quoted", "id": "1"}]}
     assert _row(line)["text"] == "see this"
+    line["data"]["referenced_tweets"][0]["id"] = "1990000000000000005"
+    assert _row(line)["hashtags"] == ["books"]  # its own alone
     line["data"]["referenced_tweets"] = [{"type": "retweeted", "id": "1"}]
     assert _row(line)["text"] == "see this"
 
@@ -296,11 +298,15 @@ def test_created_at_from_the_id(value: object) -> None:
     [
         ("2024-01-15T10:10:32.000Z", "2024-01-15T10:10:32.477"),
         ("2024-01-15T12:10:32+02:00", "2024-01-15T10:10:32.477"),
-        ("2024-01-15T10:10:33.000Z", "2024-01-15T10:10:33.000"),
+        ("2024-01-15T10:10:33.000Z", "2024-01-15T10:10:32.477"),
+        ("2024-01-15T10:10:31.000Z", "2024-01-15T10:10:32.477"),
+        ("2009-01-15T10:10:40.000Z", "2009-01-15T10:10:40.000"),
     ],
 )
 def test_created_at_is_the_same_in_each_delivery(value: str, expected: str) -> None:
-    """Whole seconds get the id's milliseconds, as a delivery without created_at does."""
+    """Whole seconds, rounded either way, become the id's moment, as a delivery without created_at
+    has it; the time of a post whose id holds none (before November 2010) is X's.
+    """
     line = {"data": {"id": "1746837261548851200", "text": "", "created_at": value}}
     assert _row(line)["created_at"] == expected
 

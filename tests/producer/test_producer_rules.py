@@ -70,6 +70,16 @@ def test_a_refused_rule_changes_nothing(make_x: MakeX) -> None:
     assert _ids(x) == before
 
 
+def test_a_refused_rule_that_refuses_the_whole_request(make_x: MakeX) -> None:
+    """Where X answers 400 for rules that are all wrong, the rule and its own words are told."""
+    x = make_x()
+    error = {"value": "lang:en", "details": ["cannot stand alone"], "title": "UnprocessableEntity"}
+    body = json.dumps({"title": "Invalid Request", "errors": [error]})
+    x.app.faults.add({"kind": "http", "path": ROUTE, "method": "POST", "status": 400, "body": body})
+    with pytest.raises(RulesError, match="'lang:en': cannot stand alone"):
+        reconcile(_client(x), [Rule("lang:en")])
+
+
 def test_all_pages_are_read(make_x: MakeX, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rules on a later page are known too, and are not added a second time."""
     x = make_x()
@@ -168,6 +178,19 @@ def test_what_cannot_be_put_back_is_told(full: XServer) -> None:
         reconcile(_Failing(full, range(2)), [Rule("word0"), Rule("edited")])
 
 
+def test_more_rules_than_fit_cost_none_that_is_there(full: XServer) -> None:
+    """A configuration larger than the cap is refused before anything is deleted: X takes 20 s to
+    follow rules that come back.
+    """
+    before = _ids(full)
+    wanted = [Rule("word0"), *(Rule(f"new{number}") for number in range(9))]
+    with pytest.raises(RulesError, match=CAP) as caught:
+        reconcile(_client(full), wanted)
+    assert "'new4': You have exceeded" in str(caught.value)
+    assert "(5).; and 4 more. X allows" in str(caught.value)
+    assert _ids(full) == before
+
+
 def test_a_cap_without_surplus_is_told(full: XServer) -> None:
     """Where nothing can be deleted, the cap is one line with what to do, and nothing changes."""
     before = _ids(full)
@@ -250,7 +273,7 @@ def test_wrong_rules_files(tmp_path: Path, text: str, says: str) -> None:
 def test_refused_file_is_not_tried_each_turn(
     make_x: MakeX, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rules that X refuses are sent again after a minute, not at each look at the file: X takes
+    """Rules that X refuses are sent again after ten minutes, not at each look at the file: X takes
     100 POSTs in 15 minutes. Corrected ones are sent at once.
     """
     x = make_x()
@@ -271,6 +294,8 @@ def test_refused_file_is_not_tried_each_turn(
         book.poll()
     assert tries == ["cat (", "cat"]  # a look at those in force, since the change failed
     monkeypatch.setattr(rulebook, "RETRY_SECONDS", 0.0)
+    book.poll()
+    assert len(tries) == 2
     path.write_text('[{"value": "dog"}]')
     book.poll()
     assert [rule.value for rule in changes[-1].added] == ["dog"]
@@ -375,9 +400,10 @@ def test_a_rule_that_is_not_ours_is_looked_into_once_a_minute(
     mine = _Book(x, Rule("cat"))
     mine.book.matched([old, _ids(x)["cat"]], 1)
     assert not mine.book.news.is_set()
-    for _ in range(3):
+    for turn in range(3):
         reconcile(_client(x), [Rule("storm")])
         mine.book.matched([_ids(x)["storm"]], 2)
+        assert mine.book.news.is_set() == (turn < 2)
         mine.book.poll()
     assert len(mine.takeovers) == 1
     monkeypatch.setattr(mine.book, "_quiet_until", 0.0)

@@ -139,6 +139,10 @@ def test_private_authority_of_the_environment(
         ({"issue": "RulesCapExceeded", "status": 422}, Kind.RULES_CAP, "maximum number of rules"),
         ({"issue": "TooManyConnections"}, Kind.CONNECTIONS, "maximum allowed connection"),
         ({"issue": "RuleConfigurationIssue"}, Kind.RULES, "no rules"),
+        (
+            {"status": 400, "body": '{"title": "Invalid", "errors": [{"message": "no x"}]}'},
+            Kind.REQUEST, "Invalid; no x",
+        ),
         ({"status": 401}, Kind.BEARER, "Unauthorized"),
         ({"status": 403}, Kind.FORBIDDEN, "Forbidden"),
         ({"status": 404}, Kind.ADDRESS, "404"),

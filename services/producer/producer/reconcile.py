@@ -21,6 +21,8 @@ from producer.x_api import Caller, Kind, XRefusal, XRefusedError
 log = logging.getLogger(__name__)
 
 ROUTE = "/2/tweets/search/stream/rules"
+# Of refused rules in one line of the log: a thousand, of a thousand characters, are none.
+_SHOWN = 5
 
 
 class RulesCapError(RulesError):
@@ -96,7 +98,8 @@ def reconcile(client: Caller, wanted: Sequence[Rule]) -> RulesChange:
     if missing:
         refused = _post(client, {"add": _payload(missing)}, dry_run=True)["errors"]
         values = {rule.value for rule in surplus}
-        full = bool(surplus) and any(_is_cap(error) for error in refused)
+        # With more new rules than there is room for, whatever goes, nothing is touched.
+        full = 0 < sum(map(_is_cap, refused)) <= len(surplus)
         refusals = [
             error
             for error in refused
@@ -123,8 +126,6 @@ def _swap(
     try:
         added = [] if full else _add(client, first)
     except RulesCapError:
-        if not surplus:
-            raise
         full = True  # X did not count in the dry run
     if full:
         return _replace(client, missing, surplus)
@@ -223,8 +224,10 @@ def _words(error: Mapping[str, Any]) -> str:
 def _refusal(errors: Sequence[Mapping[str, Any]]) -> str:
     refused = "; ".join(
         f"{error['value']!r}: {_words(error)}" if error.get("value") else _words(error)
-        for error in errors
+        for error in errors[:_SHOWN]
     )
+    if len(errors) > _SHOWN:
+        refused += f"; and {len(errors) - _SHOWN} more"
     if all(map(_is_cap, errors)):
-        return f"X refuses to take more rules: {refused} {Kind.RULES_CAP}."
+        return f"X refuses to take more rules: {refused.rstrip('.')}. {Kind.RULES_CAP}."
     return f"X refuses {len(errors)} rule(s): {refused}. Correct them in the configuration."

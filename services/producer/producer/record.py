@@ -20,6 +20,8 @@ SNOWFLAKE_EPOCH = 1_288_834_974_657
 
 _INT64 = 1 << 63
 _EPOCH = datetime(1970, 1, 1)
+# What X's whole seconds may be off the id's moment, however X rounds.
+_ROUNDED = timedelta(seconds=2)
 # What X writes is BigQuery's form already, but for the zone.
 _X_FORM = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII).fullmatch
 # X cuts what follows at 140 characters.
@@ -141,7 +143,10 @@ def _created_at(value: object, post_id: int) -> str:
     # X gives whole seconds and may leave them out; the id has the millisecond of the same moment.
     # Taken from the id either way, it is the same in each delivery: tweets_latest relies on that.
     given, own = created_at(value), created_at_of(post_id)
-    return own if given is None or given[:19] == own[:19] else given
+    if given is None or given[:19] == own[:19]:
+        return own
+    apart = abs(datetime.fromisoformat(given) - datetime.fromisoformat(own))
+    return own if apart < _ROUNDED else given
 
 
 def created_at_of(post_id: int) -> str:

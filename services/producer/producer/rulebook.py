@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 # X takes 100 POSTs of rules in 15 minutes, and a try makes up to four.
 RETRY_SECONDS = 60.0
+REFUSED_SECONDS = 600.0
 # X takes 450 GETs of rules in 15 minutes.
 COMPARE_SECONDS = 600.0
 
@@ -147,8 +148,8 @@ class RuleBook:
     def poll(self) -> None:
         """Apply RULES_FILE if it changed, and look at X's rules when it is time, or when a post
         matched one that is not ours. A wrong file, or X's refusal, is logged once and the rules in
-        force go on, and are looked after. The same rules are tried again after a minute, others at
-        once.
+        force go on, and are looked after. Rules that X refused are tried again after ten minutes,
+        those that failed otherwise after one, others at once.
         """
         self.news.clear()
         if self._in_force is None:
@@ -181,6 +182,9 @@ class RuleBook:
             self.apply(rules)
         except (RulesError, SettingsError) as error:
             self._complain(rules, f"The changed rules are not used: {error}")
+            if rules != self._in_force:
+                # What X has refused may cost the rules in force a moment at each try.
+                self._again_at[rules] = time.monotonic() + REFUSED_SECONDS
         except (XRefusedError, requests.RequestException) as error:
             self._complain(
                 rules, f"X's rules could not be read or changed, trying again: {words(error)}"

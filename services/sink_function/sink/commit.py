@@ -102,19 +102,15 @@ class Committer:
         elif self._timer is None:
             in_flight = SLOTS - self._slots.free
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(LINGER * (in_flight + 1), self._ring)
-
-    def _ring(self) -> None:
-        self._timer = None
-        self._send()
+            self._timer = loop.call_later(LINGER * (in_flight + 1), self._send)
 
     def _send(self) -> None:
         """Start the insert of what fits in one group, if a slot is free."""
-        if not self._gathered or not self._slots.free:
-            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if not self._gathered or not self._slots.free:
+            return
         size, count = 0, 0
         for row, _ in self._gathered[:MAX_ROWS]:
             if count and size + row.size > MAX_BYTES:
