@@ -14,8 +14,9 @@ from pulumi_gcp import monitoring
 
 from infra import board, runbook
 from infra.apis import Apis
+from infra.board import Watched
 from infra.cluster import Cluster
-from infra.policies import Policy, Watched, policies
+from infra.policies import Policy, policies
 from infra.producer import PORT
 from infra.settings import Settings
 from infra.sink import Sink
@@ -84,15 +85,7 @@ class Alerts(pulumi.ComponentResource):
         self.policies = {policy.key: self._policy(policy) for policy in policies(settings, watched)}
         self.board = monitoring.Dashboard(
             name,
-            dashboard_json=pulumi.Output.json_dumps(
-                board.layout(
-                    settings.prefix,
-                    settings.labels,
-                    watched.push,
-                    watched.dead_letters,
-                    watched.function,
-                )
-            ),
+            dashboard_json=pulumi.Output.json_dumps(board.layout(settings, watched)),
             opts=args.apis.after_apis(self),
         )
         self.register_outputs({"board": self.board.id})

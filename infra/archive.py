@@ -12,7 +12,6 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pulumi
@@ -23,16 +22,11 @@ BUILD, SERVICES = _ROOT / "build", _ROOT / "services"
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can hold
 
 
-@dataclass(frozen=True)
-class SourceArchive:
-    """`path` of the zip on this machine, `digest` (SHA-256, hex) of its bytes."""
-
-    path: Path
-    digest: str
-
-
-def build_archive(name: str, source: Path, patterns: Iterable[str]) -> SourceArchive:
+def build_archive(name: str, source: Path, patterns: Iterable[str]) -> Path:
     """Zip the files under `source` that match `patterns` (globs) into `build/<name>-<digest>.zip`.
+
+    Returns:
+        The zip's path.
 
     Raises:
         pulumi.RunError: a pattern matches nothing, so a file that the service needs is missing.
@@ -52,7 +46,7 @@ def build_archive(name: str, source: Path, patterns: Iterable[str]) -> SourceArc
         with tempfile.NamedTemporaryFile(dir=BUILD, delete=False) as part:
             part.write(buffer.getvalue())
         os.replace(part.name, target)  # noqa: PTH105
-    return SourceArchive(target, digest)
+    return target
 
 
 def stage_context(name: str, source: Path) -> Path:

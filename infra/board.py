@@ -5,12 +5,24 @@ projects.dashboards); this is that document. PromQL names the producer's own met
 them; Google's are named by filters.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pulumi
 
+from infra.settings import Settings
+
 Widget = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Physical names of what Google's own metrics and logs are about."""
+
+    push: pulumi.Input[str]
+    dead_letters: pulumi.Input[str]
+    function: pulumi.Input[str]
+    cluster: pulumi.Input[str]
 
 
 def selector(namespace: str) -> str:
@@ -42,23 +54,9 @@ def requests(service: pulumi.Input[str], *, failed: bool = False) -> pulumi.Outp
     )
 
 
-def layout(
-    prefix: str,
-    labels: Mapping[str, str],
-    push: pulumi.Input[str],
-    dead_letters: pulumi.Input[str],
-    function: pulumi.Input[str],
-) -> Widget:
-    """The board: the stream on top, then delivery, then the sink.
-
-    Args:
-        prefix: the stack's prefix, which is also the producer's namespace.
-        labels: shown on the board and used to find it.
-        push: name of the subscription that feeds the sink.
-        dead_letters: name of the dead-letter reader.
-        function: name of the sink function.
-    """
-    only = selector(prefix)
+def layout(settings: Settings, watched: Watched) -> Widget:
+    """The board: the stream on top, then delivery, then the sink."""
+    only = selector(settings.prefix)
 
     def rate(counter: str) -> str:
         return f"rate(tweets_producer_{counter}_total{only}[2m])"
@@ -75,22 +73,22 @@ def layout(
         _promql("Read, not published yet", [f"tweets_producer_buffered_posts{only}"]),
         _series(
             "Oldest message that waits for the sink, seconds",
-            subscription(push, "oldest_unacked_message_age"),
+            subscription(watched.push, "oldest_unacked_message_age"),
             "ALIGN_MAX",
         ),
         _series(
             "Dead letters waiting",
-            subscription(dead_letters, "num_undelivered_messages"),
+            subscription(watched.dead_letters, "num_undelivered_messages"),
             "ALIGN_MAX",
         ),
-        _series("Pushes to the sink a second", requests(function), "ALIGN_RATE"),
-        _series("Refused pushes a second", requests(function, failed=True), "ALIGN_RATE"),
+        _series("Pushes to the sink a second", requests(watched.function), "ALIGN_RATE"),
+        _series("Refused pushes a second", requests(watched.function, failed=True), "ALIGN_RATE"),
     ]
     tiles = [_tile(place, widget) for place, widget in enumerate(widgets)]
     return {
-        "displayName": prefix,
+        "displayName": settings.prefix,
         # A board's labels are names alone; a value would not be shown.
-        "labels": {f"{key}-{value}": "" for key, value in labels.items()},
+        "labels": {f"{key}-{value}": "" for key, value in settings.labels.items()},
         "mosaicLayout": {"columns": 48, "tiles": tiles},
     }
 

@@ -117,8 +117,8 @@ class Build(pulumi.ComponentResource):
             f"{name}-source",
             bucket=bucket.name,
             # The hash in the name is what makes a code change redeploy the function.
-            name=archive.path.name,
-            source=pulumi.FileAsset(str(archive.path)),
+            name=archive.name,
+            source=pulumi.FileAsset(str(archive)),
             opts=child,
         )
         self.config = {

@@ -11,6 +11,7 @@ import pulumi
 from pulumi_gcp import monitoring
 
 from infra import board
+from infra.board import Watched
 from infra.settings import Settings
 
 Condition = monitoring.AlertPolicyConditionArgsDict
@@ -30,16 +31,6 @@ class Policy:
     conditions: list[Condition]
     from_log: bool = False
     """It reads log entries, which Google wants a limit of notifications for."""
-
-
-@dataclass(frozen=True)
-class Watched:
-    """Physical names of what Google's own metrics and logs are about."""
-
-    push: pulumi.Input[str]
-    dead_letters: pulumi.Input[str]
-    function: pulumi.Input[str]
-    cluster: pulumi.Input[str]
 
 
 def policies(settings: Settings, watched: Watched) -> Iterator[Policy]:

@@ -8,13 +8,7 @@ to their own components.
 from dataclasses import dataclass
 
 import pulumi
-from pulumi_gcp import (
-    bigquery,
-    cloudfunctionsv2,
-    cloudrunv2,
-    pubsub,
-    serviceaccount,
-)
+from pulumi_gcp import bigquery, cloudfunctionsv2, cloudrunv2, pubsub, serviceaccount
 
 from infra.apis import Apis
 from infra.build import Build
@@ -86,15 +80,17 @@ class Sink(pulumi.ComponentResource):
     def _runtime(self) -> tuple[serviceaccount.Account, list[pulumi.Resource]]:
         """The account that the function runs as: two tables and the dead letters, no more."""
         name, args, settings = self._name, self._args, self._args.settings
+        first = args.apis.after_apis(self)
         account = serviceaccount.Account(
             f"{name}-runtime",
             account_id=f"{settings.prefix}-sink",
             display_name=f"Sink function of {settings.prefix}",
-            opts=args.apis.after_apis(self),
+            opts=first,
         )
-        grants: list[pulumi.Resource] = [
-            # insertAll needs tables.updateData and tables.get; on a table, dataEditor is the
-            # narrowest predefined role with both.
+        # insertAll needs tables.updateData and tables.get; on a table, dataEditor is the narrowest
+        # predefined role with both.
+        tables = {"tweets": args.warehouse.tweets, "events": args.warehouse.stream_events}
+        writes = [
             bigquery.IamMember(
                 f"{name}-writes-{key}",
                 project=settings.project,
@@ -102,34 +98,27 @@ class Sink(pulumi.ComponentResource):
                 table_id=table.table_id,
                 role="roles/bigquery.dataEditor",
                 member=account.member,
-                opts=args.apis.after_apis(self),
+                opts=first,
             )
-            for key, table in (
-                ("tweets", args.warehouse.tweets),
-                ("events", args.warehouse.stream_events),
-            )
+            for key, table in tables.items()
         ]
         # Google asks insertAll for datasets.get on the dataset too; this is the narrowest role with
         # it. Not by DatasetIamMember: see infra/dashboard.py.
-        grants.append(
-            bigquery.DatasetAccess(
-                f"{name}-sees-dataset",
-                dataset_id=args.warehouse.dataset.dataset_id,
-                role="roles/bigquery.metadataViewer",
-                user_by_email=account.email,
-                opts=args.apis.after_apis(self),
-            )
+        sees = bigquery.DatasetAccess(
+            f"{name}-sees-dataset",
+            dataset_id=args.warehouse.dataset.dataset_id,
+            role="roles/bigquery.metadataViewer",
+            user_by_email=account.email,
+            opts=first,
         )
-        grants.append(
-            pubsub.TopicIAMMember(
-                f"{name}-dead-letters",
-                topic=args.topic.dead_letters.name,
-                role="roles/pubsub.publisher",
-                member=account.member,
-                opts=args.apis.after_apis(self),
-            )
+        letters = pubsub.TopicIAMMember(
+            f"{name}-dead-letters",
+            topic=args.topic.dead_letters.name,
+            role="roles/pubsub.publisher",
+            member=account.member,
+            opts=first,
         )
-        return account, grants
+        return account, [*writes, sees, letters]
 
     def _push(self) -> pubsub.Subscription:
         """The subscription, and the account whose token opens this function and nothing else."""

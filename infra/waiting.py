@@ -97,8 +97,10 @@ async def for_endpoint(args: pulumi.ResourceHookArgs) -> None:
     Raises:
         TimeoutError: nothing answered for eight minutes.
     """
-    outputs = args.new_outputs or {}
-    endpoint = outputs["controlPlaneEndpointsConfig"]["dnsEndpointConfig"]["endpoint"]
+    config = (args.new_outputs or {}).get("controlPlaneEndpointsConfig") or {}
+    endpoint = (config.get("dnsEndpointConfig") or {}).get("endpoint")
+    if not endpoint:
+        return  # cluster.py says so
     url = f"https://{endpoint}/version"
     pulumi.log.info(
         f"{args.name}: waiting until {url} answers, {ENDPOINT_SECONDS // 60} minutes at most"

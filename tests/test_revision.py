@@ -30,7 +30,7 @@ def test_reader_and_function_count_alike(package: Path) -> None:
 @BOTH
 def test_what_is_deployed_has_the_digest_of_the_checkout(digest: Digest, tmp_path: Path) -> None:
     """The function's archive and the image's build context hold what the digest counts, all."""
-    with zipfile.ZipFile(build_archive("sink", SOURCE, SOURCE_FILES).path) as archive:
+    with zipfile.ZipFile(build_archive("sink", SOURCE, SOURCE_FILES)) as archive:
         archive.extractall(tmp_path)
     assert digest(tmp_path / "sink") == digest(SOURCE / "sink")
     assert digest(stage_context("producer", READER) / "producer") == digest(READER / "producer")

@@ -129,6 +129,24 @@ def test_no_forbidden_role_or_member(program: Program) -> None:
             ), grant.name
 
 
+def test_what_can_be_shut_is_shut(program: Program) -> None:
+    """Buckets are never public, the control plane has no address, the page asks for a login."""
+    for bucket in program.of_type("storage/bucket:Bucket"):
+        assert bucket.inputs["publicAccessPrevention"] == "enforced"
+        assert bucket.inputs["uniformBucketLevelAccess"] is True
+    for cluster in program.of_type("container/cluster:Cluster"):
+        doors = cluster.inputs["controlPlaneEndpointsConfig"]
+        assert doors["ipEndpointsConfig"] == {"enabled": False}
+        assert doors["dnsEndpointConfig"] == {"allowExternalTraffic": True}
+        # A new version of the token reaches the pod without a restart.
+        rotation = cluster.inputs["secretManagerConfig"]["rotationConfig"]
+        assert rotation == {"enabled": True, "rotationInterval": "120s"}
+    for page in program.of_type("cloudrunv2/service:Service"):
+        assert page.inputs["invokerIamDisabled"] is False
+        # One instance shares its answers; each further one would bill the queries again.
+        assert page.inputs["template"]["scaling"]["maxInstanceCount"] == 1
+
+
 def test_no_key_of_a_service_account(program: Program) -> None:
     """Nothing signs in with a key file: no key is declared, no policy or binding is taken over."""
     for resource in program.resources:

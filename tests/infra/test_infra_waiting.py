@@ -198,6 +198,15 @@ async def test_new_cluster_is_waited_for(
     assert "8 minutes at most" in said[0]
 
 
+async def test_cluster_without_an_endpoint_is_not_waited_for(clock: Clock) -> None:
+    """What has no address is told by the component, in a line, and not by a failing hook."""
+    for outputs in (None, {}, {"controlPlaneEndpointsConfig": {"dnsEndpointConfig": None}}):
+        await waiting.for_endpoint(
+            pulumi.ResourceHookArgs("urn", "id", "tweets-dev", "type", new_outputs=outputs)
+        )
+    assert clock.slept == []
+
+
 async def test_silent_cluster_is_not_waited_for_for_ever(
     said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -284,3 +284,19 @@ def test_workflows_and_environments_of_the_page_are_the_files(workflows: Workflo
     fixed = {name for name in waited_in if "inputs." not in name}
     assert fixed == {"preview", "pr-stack", "pr-sweep"}
     assert [name for name in fixed if f"| `{name}` |" not in told] == []
+
+
+def test_only_mains_code_deploys_destroys_and_sweeps(workflows: Workflows) -> None:
+    """A workflow can be started on any branch: what changes a stack that stays is main's code."""
+    for name, job in (("deploy", "deploy"), ("destroy", "destroy"), ("sweep", "find")):
+        assert "github.ref == 'refs/heads/main'" in workflows[name]["jobs"][job]["if"], name
+
+
+def test_a_preview_acts_as_an_account_of_its_own(workflows: Workflows) -> None:
+    """The account that may only read is the preview's; no other job shares it."""
+    for name, job in jobs(workflows):
+        for step in job.get("steps", []):
+            if step.get("uses") == "./.github/actions/pulumi":
+                kind = "PREVIEW" if name == "preview.preview" else "DEPLOY"
+                account = f"${{{{ vars.GCP_{kind}_SERVICE_ACCOUNT }}}}"
+                assert step["with"]["service-account"] == account, name
