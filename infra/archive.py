@@ -32,11 +32,11 @@ def build_archive(name: str, source: Path, patterns: Iterable[str]) -> Path:
         pulumi.RunError: a pattern matches nothing, so a file that the service needs is missing.
     """
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    # Stored, not deflated: what deflate makes of a file differs from one zlib to another.
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for path in _matching(name, source, patterns):
             entry = zipfile.ZipInfo(path.relative_to(source).as_posix(), _EPOCH)
             entry.external_attr = 0o644 << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, path.read_bytes())
     digest = hashlib.sha256(buffer.getvalue()).hexdigest()
     target = BUILD / f"{name}-{digest[:16]}.zip"
