@@ -78,7 +78,7 @@ The last hour brought $factor times more or fewer posts than this hour of the $d
    day DESC, posts DESC'`. News, or a rule that is too wide: narrow it under `tweets:rules`, then
    `pulumi up`. Every post is charged; the budget stops the stream before it is passed.
 2. Fewer: look for gaps, `bq query --use_legacy_sql=false 'SELECT * FROM $dataset.stream_gaps
-   ORDER BY at DESC LIMIT 10'`, and whether a rule was changed or removed on X.
+   ORDER BY gap_from DESC LIMIT 10'`, and whether a rule was changed or removed on X.
 3. A feast day, or a night: raise it, `pulumi config set tweets:spikeFactor 5`, or 0 for none.
 """,
 }

@@ -1,5 +1,6 @@
 """What the outputs and pods tell people and Kubernetes to run is what the commands take."""
 
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -21,6 +22,25 @@ def test_redrive_command_is_understood(
         main([*words[1:], "--help"])
     assert ended.value.code == 0
     assert "--topic" in capsys.readouterr().out
+
+
+def test_commands_of_the_runbook_are_understood(
+    programs: dict[str, Program], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What an alert tells to run parses, and none of it acts."""
+    policies = programs["prod"].of_type("AlertPolicy")
+    texts = [policy.inputs["documentation"]["content"] for policy in policies]
+    told = {" ".join(found.split()) for found in re.findall(r"`(tweets [^`]+)`", "\n".join(texts))}
+    assert {" ".join(command.split()[:3]) for command in told} == {
+        "tweets backfill",
+        "tweets redrive list",
+    }
+    for command in told:
+        with pytest.raises(SystemExit) as ended:
+            main([*shlex.split(command)[1:], "--help"])
+        assert ended.value.code == 0, command
+        assert "--yes" not in command
+    assert "--subscription" in capsys.readouterr().out
 
 
 def test_compliance_command_is_understood(

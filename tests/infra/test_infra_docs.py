@@ -9,7 +9,7 @@ from infra.settings import NAMESPACE, PROVIDER_KEYS, Settings
 from local.engine.program import ROOT, Program
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-KEY = re.compile(r"pulumi config (?:set|rm) (?:--secret |--path )?'?([\w:-]+)")
+KEY = re.compile(r"pulumi config (?:set|rm) (?:--secret |--path )?'?([a-z][\w:-]*)")
 OUTPUT = re.compile(r"pulumi stack output (\w+)")
 SECTION = re.compile(r"docs/deploy\.md, ([\w' ]+)[;\"]")
 
@@ -20,16 +20,27 @@ def sources() -> str:
     return re.sub(r'"\n\s*f?"', "", text)
 
 
+def keys() -> set[str]:
+    """Every key, as it may be written."""
+    own = {str(field.alias) for field in Settings.model_fields.values()} - {"stack"}
+    return own | {f"{NAMESPACE}:{key}" for key in own} | set(PROVIDER_KEYS.values())
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_keys_and_outputs_of_a_page_are_the_programs(
     page: Path, programs: dict[str, Program]
 ) -> None:
     """Every `pulumi config set` names a key, and every `pulumi stack output` an output."""
     text = page.read_text("utf-8")
-    keys = {str(field.alias) for field in Settings.model_fields.values()} - {"stack"}
-    keys |= {f"{NAMESPACE}:{key}" for key in keys} | set(PROVIDER_KEYS.values())
-    assert {key for key in KEY.findall(text) if key not in keys} <= {"key"}
+    assert set(KEY.findall(text)) - {"key"} <= keys()
     assert set(OUTPUT.findall(text)) - {"name"} <= set(programs["prod"].outputs)
+
+
+def test_keys_of_the_messages_are_the_programs() -> None:
+    """What a refusal or an alert tells to set can be set."""
+    named = set(KEY.findall(sources()))
+    assert len(named) >= 10
+    assert named <= keys()
 
 
 def test_the_pages_have_such_lines() -> None:

@@ -1,6 +1,7 @@
 """Tables and views on a BigQuery: their SQL runs, in the order in which they are declared."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from infra import standing, tables, warehouse
 from local.bigquery import BigQueryServer
-from local.engine.program import Program, ProgramError, evaluate
+from local.engine.program import Program, ProgramError, checked_in_config, evaluate
 from local.engine.tables import LocalTables
 from tests.infra.environments import BASE
 
@@ -34,6 +35,21 @@ def test_every_view_runs_on_the_declared_tables(dev: Program, server: BigQuerySe
     for view in views:
         rows = server.client().query(f"SELECT * FROM `my-project.tweet_data.{view}`").result()
         assert rows.schema, view
+
+
+def test_queries_that_people_are_told_run(dev: Program, server: BigQueryServer) -> None:
+    """Those of the runbook: what an alert says at night must not be refused."""
+    made = LocalTables(server.client())
+    made.create_dataset(dev.one("bigquery/dataset:Dataset").inputs)
+    for table in dev.of_type("bigquery/table:Table"):
+        made.create_table(table.inputs)
+    config = {**checked_in_config("prod"), "dataset": "tweet_data", "spikeFactor": 3}
+    policies = evaluate("prod", {**config, "gcp:project": "my-project"}).of_type("AlertPolicy")
+    told = [policy.inputs["documentation"]["content"] for policy in policies]
+    queries = {" ".join(q.split()) for q in re.findall(r"bq query [^']*'([^']+)'", "\n".join(told))}
+    assert len(queries) == 2
+    for query in queries:
+        assert server.client().query(query).result().schema, query
 
 
 def test_a_new_column_reaches_the_views(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
