@@ -23,6 +23,7 @@ from producer.reconcile import reconcile
 from producer.rules import Rule
 from producer.stream import End, Stream
 from producer.x_api import Kind, XApi
+from tests.producer.parts import wait_for
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -189,6 +190,27 @@ def test_a_line_comes_at_once_without_chunks() -> None:
             time.sleep(0.01)
         assert handler.lines == [b"one"]
         more.set()
+        thread.join(5)
+
+
+@pytest.mark.parametrize("begun", [b"", b"5", b"5\r\n"])
+def test_what_came_at_once_is_kept_at_once(begun: bytes) -> None:
+    """Posts that have come together are kept in few goes, and none waits for the next one, though
+    that has begun to come.
+    """
+    handler = Handler()
+    kept = threading.Event()
+
+    def answer(sock: socket.socket) -> None:
+        sock.sendall(CHUNKED + b"".join(_chunk(b"%0999d\r\n" % n) for n in range(100)) + begun)
+        kept.wait(5)
+
+    with serving(answer) as (url, _):
+        thread = threading.Thread(target=_read, args=(url, handler))
+        thread.start()
+        wait_for(lambda: handler.ends and handler.ends[-1] == 100, what="all to be kept")
+        assert len(handler.ends) < 20
+        kept.set()
         thread.join(5)
 
 

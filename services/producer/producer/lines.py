@@ -136,7 +136,7 @@ class Lines:
         self._once = OncePerMinute(log)
         self.ever_connected = False
         self._entries: list[Entry] = []
-        self._charged = 0
+        self._charged = self._posts = 0
         self.begin()
 
     def begin(self) -> None:
@@ -193,7 +193,7 @@ class Lines:
             return
         self._coverage.covered(at, found.post_id)
         self._matched(found.rules, made_at(at, found.post_id))
-        stats.posts += 1
+        self._posts += 1
         stats.last_post = at / 1e6
         stats.lag_from = (at, found.post_id)
         if found.detail:
@@ -246,6 +246,8 @@ class Lines:
                 self._close_gap(now(), None)
             if reason := self._outbox.blocked():
                 self._interrupt(reason)
+        self._stats.posts += self._posts
+        self._posts = 0
         if leave:
             self._interrupt(BUDGET)
 

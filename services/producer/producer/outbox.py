@@ -117,8 +117,10 @@ class Outbox:
     ) -> None:
         """Keep messages and what they prove in one transaction, and publish them."""
         self.store.append(entries, states)
+        topics = {entry.topic for entry in entries}
         for sender in self._senders:
-            sender.wake()
+            if sender.number in topics:
+                sender.wake()
 
     def event(self, row: dict[str, Any]) -> None:
         """Keep and publish an event made by messages.event()."""
@@ -197,7 +199,7 @@ class _Sender:
     ) -> None:
         self.topic = topic
         self._client = client
-        self._number = number
+        self.number = number
         self._outbox = outbox
         self._store = outbox.store
         self._stats = outbox.stats
@@ -224,7 +226,8 @@ class _Sender:
         """There are new messages in the store."""
         with self._more:
             self._news = True
-            self._more.notify()
+            if not self._gathering:
+                self._more.notify()
 
     def close(self, timeout: float) -> None:
         """Publish what the store holds for `timeout` seconds at most, then let go."""
@@ -260,10 +263,10 @@ class _Sender:
                 if lingered:
                     self._gathering = False
                 # Few are left to gather before they are read, so that none is read twice.
-                few = self._store.waiting[self._number] < BATCH_MESSAGES
+                few = self._store.waiting[self.number] < BATCH_MESSAGES
                 if self._news and (lingered or not few or self._closing.is_set()):
                     batch = self._store.oldest(
-                        self._number, self._after, BATCH_MESSAGES, BATCH_BYTES
+                        self.number, self._after, BATCH_MESSAGES, BATCH_BYTES
                     )
                     full = len(batch) == BATCH_MESSAGES
                     if batch and (full or lingered or self._closing.is_set()):
