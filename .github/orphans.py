@@ -8,12 +8,21 @@ import json
 import os
 import re
 import subprocess
+import sys
 from typing import Any
 
 
 def answer(*command: str) -> Any:
-    """What a command line tool prints as JSON."""
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    """What a command line tool prints as JSON; ends with one line where it fails."""
+    asked = " ".join(command)
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode == 0:
+            return json.loads(done.stdout)
+        why = " ".join(done.stderr.split())[-500:] or f"exit code {done.returncode}"
+    except (OSError, ValueError) as error:
+        why = str(error)
+    sys.exit(f"sweep: `{asked}` gives no answer, so nothing is destroyed: {why}")
 
 
 def wanted(number: str) -> bool:

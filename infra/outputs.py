@@ -41,6 +41,7 @@ def outputs(
         "cluster": cluster.cluster_name,
         "namespace": namespace,
         "image": image.ref,
+        # Looker Studio, which Google calls Data Studio again; addresses keep the old name.
         "lookerStudio": looker_studio_url(project, settings.dataset_id, f"Posts of {namespace}"),
         "query": query,
         "queryCommand": f"bq query --project_id={project} --use_legacy_sql=false '{query}'",

@@ -18,8 +18,12 @@ REQUESTS = {
 }
 
 
-def sweep(folder: Path, stacks: list[str], requests: dict[str, object]) -> tuple[int, str]:
-    """Run the script with a pulumi and a gh that answer from these; its exit code and output."""
+def sweep(
+    folder: Path, stacks: list[str], requests: dict[str, object], errors: list[str] | None = None
+) -> tuple[int, str]:
+    """Run the script with a pulumi and a gh that answer from these; its exit code and output, and
+    the lines of its errors into `errors`.
+    """
     (folder / "stacks.json").write_text(json.dumps([{"name": name} for name in stacks]))
     (folder / "requests.json").write_text(json.dumps(requests))
     tools = {
@@ -39,6 +43,8 @@ def sweep(folder: Path, stacks: list[str], requests: dict[str, object]) -> tuple
         text=True,
         check=False,
     )
+    if errors is not None:
+        errors += done.stderr.splitlines()
     return done.returncode, done.stdout
 
 
@@ -56,7 +62,13 @@ def test_nothing_left_behind_is_an_empty_list(tmp_path: Path) -> None:
 
 
 def test_no_answer_destroys_nothing(tmp_path: Path) -> None:
-    """A pull request that GitHub does not tell of fails the sweep before it names a stack."""
-    code, output = sweep(tmp_path, ["pr-8", "pr-11"], REQUESTS)
+    """A pull request that GitHub does not tell of fails the sweep before it names a stack, with one
+    line that says which question had no answer, and why.
+    """
+    errors: list[str] = []
+    code, output = sweep(tmp_path, ["pr-8", "pr-11"], REQUESTS, errors)
     assert code != 0
     assert output == ""
+    [line] = errors
+    assert line.startswith("sweep: `gh pr view 11 --repo a/b --json state,labels` gives no answer")
+    assert "KeyError: '11'" in line
