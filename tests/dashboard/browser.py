@@ -70,16 +70,15 @@ def send(url: str, content: object, method: str = "POST") -> None:
 def contact_sheet(pictures: Path, folder: Path) -> None:
     """Put the pictures of all states side by side, and keep the live desktop's for the README."""
     shutil.copy(pictures / "live-1280-light.png", folder / "dashboard.png")
-    rows = [
-        [_cut(Image.open(pictures / f"{name}-{width}-{scheme}.png"), size, height)
-         for name in ("live", "paused", "down", "empty") for scheme in ("light", "dark")]
-        for width, size, height in ((1280, 420, 420), (390, 210, 560))
-    ]  # fmt: skip
-    sheet = Image.new("RGB", (8 * 430 + 10, 420 + 560 + 30), "#9ca3af")
-    for top, row in zip((10, 440), rows, strict=True):
-        for index, image in enumerate(row):
-            sheet.paste(image, (10 + index * 430, top))
-    sheet.save(folder / "dashboard-states.png", optimize=True)
+    sheet = Image.new("RGB", (2610, 1690), "#9ca3af")
+    for column, name in enumerate(("live", "paused", "down", "empty")):
+        for width, scheme, x, y, size, height in (
+            (1280, "light", 0, 0, 640, 500), (1280, "dark", 0, 510, 640, 500),
+            (390, "light", 0, 1020, 315, 660), (390, "dark", 325, 1020, 315, 660),
+        ):  # fmt: skip
+            image = Image.open(pictures / f"{name}-{width}-{scheme}.png")
+            sheet.paste(_cut(image, size, height), (10 + column * 650 + x, 10 + y))
+    sheet.resize((1740, 1127)).save(folder / "dashboard-states.png", optimize=True)
 
 
 def _cut(image: Image.Image, width: int, height: int) -> Image.Image:
