@@ -21,10 +21,10 @@ from aiohttp import web
 from google.api_core.exceptions import BadRequest
 
 from local.x import XServer
-from operations.compliance import Withdrawals
 from operations.dataset import Dataset, Purge
 from operations.dead_letters import DeadLetter
 from operations.settings import Settings
+from operations.withdrawals import Withdrawals
 from operations.x_account import XAccount
 from tests.operations.conftest import READER, ROOT, TOKEN, Stack, line, patch_route
 
