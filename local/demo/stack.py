@@ -24,10 +24,10 @@ from local.demo.configuration import stack_config
 from local.demo.figures import Figures, read_backlog, read_figures
 from local.demo.verdict import Verdict, judge
 from local.engine.apply import Placement, Targets, apply
-from local.engine.evaluation import evaluate_apart
+from local.engine.program import ProgramError, evaluate_apart
 from local.engine.tables import LocalTables
 from local.engine.topics import Messaging
-from local.machine.errors import StackError
+from local.machine.errors import BadInputError, StackError
 from local.machine.launcher import Launcher
 from local.machine.supervisor import Supervisor
 from local.standin import ask
@@ -226,7 +226,12 @@ class LocalStack(Addresses):
         x_flags: list[object] = ["--rate", self.rate, "--seed", self._seed]
         x_flags += ["--count", self.count] if self.count else []
         launcher.start_stand_ins(project, x_flags)
-        self.program = evaluate_apart(self._stack, self._config)
+        try:
+            self.program = evaluate_apart(self._stack, self._config)
+        except ProgramError as error:
+            raise BadInputError(str(error)) from error
+        except RuntimeError as error:
+            raise StackError(str(error)) from error
         launcher.wait_ready("pubsub")
         launcher.wait_ready("bigquery")
         self.messaging = Messaging(self.pubsub_address, project)

@@ -12,9 +12,8 @@ from google.pubsub_v1 import types
 
 from local.pubsub.faults import PubSubFaults
 from local.pubsub.journal import PubSubJournal
-from local.pubsub.message import StoredMessage, dead_letter
 from local.pubsub.refusal import Refusal, already_exists, check_messages, not_found
-from local.pubsub.subscription import Subscription
+from local.pubsub.subscription import StoredMessage, Subscription, dead_letter
 
 logger = logging.getLogger(__name__)
 

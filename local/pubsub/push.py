@@ -15,8 +15,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from local.pubsub.message import Lease, PubsubMessage
-from local.pubsub.subscription import Subscription
+from local.pubsub.subscription import Lease, PubsubMessage, Subscription
 
 ACKNOWLEDGED = frozenset({102, 200, 201, 202, 204})
 MIN_PAUSE_SECONDS = 0.1

@@ -14,10 +14,9 @@ from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
 
 from local.pubsub.broker import Broker
-from local.pubsub.message import Lease
 from local.pubsub.refusal import Refusal, check_name, invalid, not_found
 from local.pubsub.settings import check_subscription, check_topic, merged
-from local.pubsub.subscription import Subscription
+from local.pubsub.subscription import Lease, Subscription
 
 EMPTY_PULL_SECONDS = 10.0  # Google answers an idle Pull empty after a bounded, unstated time
 

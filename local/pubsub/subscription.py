@@ -12,14 +12,58 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from local.pubsub.message import Counters, Lease, Pending, StoredMessage
+from google.pubsub_v1 import types
+
 from local.pubsub.refusal import invalid
 
 _ACK_ID = re.compile(r"[0-9a-f]{12}-[0-9]+")
 DUPLICATE_DELAY_SECONDS = 0.2
+
+PubsubMessage: Any = types.PubsubMessage.pb()
+
+
+@dataclass(slots=True)
+class StoredMessage:
+    """A published message: `raw` is the serialized PubsubMessage, `published` epoch seconds."""
+
+    id: int
+    topic: str
+    raw: bytes
+    published: float
+    holders: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """A message this subscription still owes; `attempt` counts its deliveries."""
+
+    message: StoredMessage
+    attempt: int = 0
+    gone: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """One delivery; `deadline` is monotonic seconds, None while an HTTP request decides."""
+
+    ack_id: str
+    pending: Pending
+    deadline: float | None
+
+
+@dataclass(slots=True)
+class Counters:
+    """Events since this server started."""
+
+    delivered: int = 0
+    acked: int = 0
+    nacked: int = 0
+    expired: int = 0
+    dead_lettered: int = 0
 
 
 class Subscription:
@@ -204,3 +248,19 @@ class Subscription:
     def _make_ready(self, pending: Pending) -> None:
         self._ready.append(pending)
         self.available.set()
+
+
+def dead_letter(message: StoredMessage, subscription: str, attempts: int) -> Any:
+    """The PubsubMessage to forward, with the attributes Google adds.
+
+    Names: https://cloud.google.com/pubsub/docs/dead-letter-topics. `subscription` is a full name.
+    """
+    pb = PubsubMessage.FromString(message.raw)
+    _, project, _, identity = subscription.split("/")
+    published = datetime.fromtimestamp(message.published, UTC)
+    prefix = "CloudPubSubDeadLetterSource"
+    pb.attributes[f"{prefix}DeliveryCount"] = str(attempts)
+    pb.attributes[f"{prefix}Subscription"] = identity
+    pb.attributes[f"{prefix}SubscriptionProject"] = project
+    pb.attributes[f"{prefix}TopicPublishTime"] = published.isoformat(timespec="milliseconds")
+    return pb

@@ -5,7 +5,7 @@ from typing import Any
 from aiohttp import web
 
 from local.x.ledger import MonthUsage
-from local.x.problems import answer, invalid_request, not_between, not_one_of
+from local.x.problems import InvalidRequestError, answer, one_of, wrong
 from local.x.stream import StreamEndpoint
 
 PROJECT = "1369785403853424"
@@ -34,10 +34,10 @@ class AccountEndpoints:
         asked = [name for name in request.query.get("usage.fields", "").split(",") if name]
         for name in asked:
             if name not in FIELDS:
-                return not_one_of("usage.fields", name, FIELDS)
+                raise wrong("usage.fields", name, one_of(FIELDS))
         days = request.query.get("days", "7")
         if not days.isdecimal() or not 1 <= int(days) <= 90:
-            return not_between("days", days, 1, 90)
+            raise wrong("days", days, "between 1 and 90")
         usage = self._usage
         by_day = [
             {"date": f"{day}T00:00:00.000Z", "usage": str(count)}
@@ -60,7 +60,7 @@ class AccountEndpoints:
         """List stream connections, newest first; `status` is active (default), inactive or all."""
         status = request.query.get("status", "active")
         if status not in STATUSES:
-            return not_one_of("status", status, STATUSES)
+            raise wrong("status", status, one_of(STATUSES))
         found = [
             connection.shown()
             for connection in reversed(self._stream.connections)
@@ -72,7 +72,7 @@ class AccountEndpoints:
         """End the stream's connections, stale ones too."""
         endpoint = request.match_info["endpoint_id"]
         if endpoint not in ("filtered_stream", "all"):
-            return invalid_request(f"Unknown endpoint id: {endpoint}", "endpoint_id", endpoint)
+            raise InvalidRequestError(f"Unknown endpoint id: {endpoint}", "endpoint_id", endpoint)
         results = []
         for connection in self._stream.live:
             connection.killed = True

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from local.x.problems import answer, invalid_request, problem
+from local.x.problems import InvalidRequestError, answer, one_of, problem, wrong
 from local.x.settings import Settings
 from local.x.snowflake import Snowflakes, stamp
 
@@ -78,10 +78,10 @@ class ComplianceEndpoints:
         try:
             body = orjson.loads(await request.read())
         except orjson.JSONDecodeError:
-            return invalid_request("The request body is not valid JSON")
+            raise InvalidRequestError("The request body is not valid JSON") from None
         kind = body.get("type") if isinstance(body, dict) else None
         if kind not in self._gone:
-            return invalid_request(f"type [{kind}] is not one of [tweets,users]", "type", str(kind))
+            raise wrong("type", kind, one_of(self._gone))
         delay = self._settings.compliance_delay
         if any(
             job.type == kind and job.status(delay) in ("created", "in_progress")
@@ -99,7 +99,7 @@ class ComplianceEndpoints:
         """List the jobs of one `type`, and of one `status` where asked for."""
         kind, status = request.query.get("type", ""), request.query.get("status")
         if kind not in self._gone:
-            return invalid_request(f"type [{kind}] is not one of [tweets,users]", "type", kind)
+            raise wrong("type", kind, one_of(self._gone))
         shown = [
             job.shown(self._settings.compliance_delay)
             for job in self._jobs.values()

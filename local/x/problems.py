@@ -30,29 +30,29 @@ def problem(
     return answer(body, status)
 
 
-def invalid_request(message: str, parameter: str = "", value: str = "") -> web.Response:
-    """Return the 400 of a parameter that X does not take."""
-    error = {"parameters": {parameter: [value]} if parameter else {}, "message": message}
-    return problem(
-        400,
-        "Invalid Request",
-        "One or more parameters to your request was invalid.",
-        "invalid-request",
-        errors=[error],
-    )
+class InvalidRequestError(ValueError):
+    """A request that X answers with 400, because of a parameter's value where one is named."""
+
+    def __init__(self, message: str, parameter: str = "", value: str = "") -> None:
+        super().__init__(message)
+        parameters = {parameter: [value]} if parameter else {}
+        self.errors = [{"parameters": parameters, "message": message}]
+
+    def answer(self) -> web.Response:
+        """Return the response."""
+        detail = "One or more parameters to your request was invalid."
+        return problem(400, "Invalid Request", detail, "invalid-request", errors=self.errors)
 
 
-def not_one_of(parameter: str, value: str, known: Iterable[str]) -> web.Response:
-    """Return the 400 of a value that is none of the known ones."""
-    allowed = ",".join(known)
-    message = f"The `{parameter}` query parameter value [{value}] is not one of [{allowed}]"
-    return invalid_request(message, parameter, value)
+def wrong(parameter: str, value: object, rule: str) -> InvalidRequestError:
+    """Return what to raise for a query parameter whose value breaks the rule."""
+    message = f"The `{parameter}` query parameter value [{value}] is not {rule}"
+    return InvalidRequestError(message, parameter, str(value))
 
 
-def not_between(parameter: str, value: object, low: int, high: int) -> web.Response:
-    """Return the 400 of a number out of its range."""
-    message = f"The `{parameter}` query parameter value [{value}] is not between {low} and {high}"
-    return invalid_request(message, parameter, str(value))
+def one_of(known: Iterable[str]) -> str:
+    """Return the rule of a value that must be one of these."""
+    return f"one of [{','.join(known)}]"
 
 
 def unauthorized() -> web.Response:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from local.x.problems import one_of, wrong
+
 Naming = Literal["tweets", "posts"]
 NAMINGS: tuple[Naming, ...] = ("tweets", "posts")
 POST_NAMES = {
@@ -36,18 +38,6 @@ ALWAYS = {
 _OLD_NAMES = {new: old for old, new in POST_NAMES.items()}
 
 
-class FieldError(ValueError):
-    """A field that X does not know; has the parameter and the value."""
-
-    def __init__(self, parameter: str, value: str, known: frozenset[str]) -> None:
-        self.parameter = parameter
-        self.value = value
-        super().__init__(
-            f"The `{parameter}` query parameter value [{value}] is not one of "
-            f"[{','.join(sorted(known))}]"
-        )
-
-
 @dataclass(frozen=True)
 class Projection:
     """The fields of one request by parameter, its expansions, and a key that tells it apart."""
@@ -59,7 +49,7 @@ class Projection:
 
     @classmethod
     def of(cls, query: Mapping[str, str], naming: Naming) -> "Projection":
-        """Read the request's parameters; raises FieldError for a name that X does not know."""
+        """Read the request's parameters; raises InvalidRequestError for names unknown to X."""
         asked: dict[str, frozenset[str]] = {}
         for parameter, known in KNOWN.items():
             newer = parameter.replace("tweet", "post")
@@ -67,7 +57,7 @@ class Projection:
             values = [value for value in given.split(",") if value]
             for value in values:
                 if value not in known:
-                    raise FieldError(parameter, value, known)
+                    raise wrong(parameter, value, one_of(sorted(known)))
             if parameter == "expansions":
                 values = [
                     "referenced_tweets.id" if value == "referenced_posts" else value

@@ -14,7 +14,7 @@ import orjson
 from aiohttp import web
 
 from local.x.posts import ActiveRule
-from local.x.problems import TYPE, answer, invalid_request, not_between
+from local.x.problems import TYPE, InvalidRequestError, answer, wrong
 from local.x.query import QueryError, parse
 from local.x.snowflake import Snowflakes, stamp
 
@@ -41,9 +41,9 @@ class RulesEndpoint:
             size = int(query.get("max_results", MAX_RULES))
             start = int(query.get("pagination_token", "0"), 36)
         except ValueError:
-            return invalid_request("max_results and pagination_token must be valid")
+            raise InvalidRequestError("max_results and pagination_token must be valid") from None
         if not 1 <= size <= MAX_RULES:
-            return not_between("max_results", size, 1, MAX_RULES)
+            raise wrong("max_results", size, f"between 1 and {MAX_RULES}")
         page = rules[start : start + size]
         meta: dict[str, Any] = {"sent": _now(), "result_count": len(page)}
         if start + size < len(rules):
@@ -57,7 +57,7 @@ class RulesEndpoint:
         try:
             body = orjson.loads(await request.read())
         except orjson.JSONDecodeError:
-            return invalid_request("The request body is not valid JSON")
+            raise InvalidRequestError("The request body is not valid JSON") from None
         dry = request.query.get("dry_run") == "true"
         if isinstance(body, dict) and len(body) == 1:
             add, delete = body.get("add"), body.get("delete")
@@ -67,7 +67,7 @@ class RulesEndpoint:
                 isinstance(delete.get(k), list) for k in ("ids", "values")
             ):
                 return self.delete(delete, dry=dry)
-        return invalid_request(
+        raise InvalidRequestError(
             "The request must have either `add` or `delete`, and it must not be empty"
         )
 

@@ -16,8 +16,15 @@ import orjson
 from aiohttp import web
 
 from local.x.ledger import MonthUsage
-from local.x.problems import answer, invalid_request, rate_headers, too_many_requests
-from local.x.projection import FieldError, Projection
+from local.x.problems import (
+    InvalidRequestError,
+    answer,
+    one_of,
+    rate_headers,
+    too_many_requests,
+    wrong,
+)
+from local.x.projection import Projection
 from local.x.query import Node, QueryError, parse
 from local.x.settings import Settings
 from local.x.snowflake import first_at, made_at
@@ -38,15 +45,6 @@ class Reach:
 
 RECENT = Reach(7, 512, 100)
 ALL = Reach(36_500, 1024, 500)
-
-
-class ParameterError(ValueError):
-    """A request that X answers with 400; has the parameter and its value."""
-
-    def __init__(self, parameter: str, value: str, message: str) -> None:
-        self.parameter = parameter
-        self.value = value
-        super().__init__(message)
 
 
 class Search:
@@ -95,11 +93,8 @@ class Search:
 
     def _page(self, query: Mapping[str, str], reach: Reach) -> web.Response:
         self._stream.catch_up()
-        try:
-            projection = Projection.of(query, self._settings.naming)
-            node, first, end, size = _read(query, reach)
-        except (FieldError, ParameterError) as error:
-            return invalid_request(str(error), error.parameter, error.value)
+        projection = Projection.of(query, self._settings.naming)
+        node, first, end, size = _read(query, reach)
         page: list[SyntheticPost] = []
         more = False
         for post in self._found(node, first, end):
@@ -111,11 +106,8 @@ class Search:
 
     def _counts(self, query: Mapping[str, str], reach: Reach) -> web.Response:
         self._stream.catch_up()
-        try:
-            width = _width(query)
-            node, first, end, _ = _read({**query, "max_results": "10"}, reach)
-        except ParameterError as error:
-            return invalid_request(str(error), error.parameter, error.value)
+        width = _width(query)
+        node, first, end, _ = _read({**query, "max_results": "10"}, reach)
         found = Counter(made_at(post.id) // 1000 // width for post in self._found(node, first, end))
         data = [
             {"start": _stamp(slot * width), "end": _stamp((slot + 1) * width), "tweet_count": count}
@@ -159,46 +151,35 @@ def _read(query: Mapping[str, str], reach: Reach) -> tuple[Node, int, int, int]:
     """Return the query, the first id, the id after the last, and the page's size."""
     text = query.get("query", "")
     if not 1 <= len(text) <= reach.query:
-        raise ParameterError(
-            "query", text, f"The `query` query parameter must have 1 to {reach.query} characters"
+        raise InvalidRequestError(
+            f"The `query` query parameter must have 1 to {reach.query} characters", "query", text
         )
     try:
         node = parse(text)
     except QueryError as error:
-        raise ParameterError(
-            "query", text, f"There were errors processing your request: {error}"
-        ) from None
+        words = f"There were errors processing your request: {error}"
+        raise InvalidRequestError(words, "query", text) from None
     size = _integer(query, "max_results", 10)
     if not 10 <= size <= reach.page:
-        raise ParameterError(
-            "max_results",
-            str(size),
-            f"The `max_results` query parameter value [{size}] is not between 10 and {reach.page}",
-        )
+        raise wrong("max_results", size, f"between 10 and {reach.page}")
     now = time.time()
     oldest = now - reach.days * 86400
     start = _moment(query, "start_time", oldest)
     end = _moment(query, "end_time", now + 60)
+    asked = query.get("start_time", "")
     if start >= end:
-        raise ParameterError(
-            "start_time", query.get("start_time", ""), "'start_time' must be before 'end_time'"
-        )
-    if "start_time" in query and start < oldest - 60:
-        raise ParameterError(
-            "start_time",
-            query["start_time"],
-            f"Invalid 'start_time':'{query['start_time']}'. It must be at most "
-            f"{reach.days:,.0f} days ago",
-        )
+        raise InvalidRequestError("'start_time' must be before 'end_time'", "start_time", asked)
+    if asked and start < oldest - 60:
+        words = f"Invalid 'start_time':'{asked}'. It must be at most {reach.days:,.0f} days ago"
+        raise InvalidRequestError(words, "start_time", asked)
     first, last = first_at(start * 1000), first_at(end * 1000)
     first = max(first, _integer(query, "since_id", 0) + 1)
     last = min(last, _integer(query, "until_id", 1 << 62))
-    token = query.get("next_token") or query.get("pagination_token")
-    if token:
+    if token := query.get("next_token") or query.get("pagination_token"):
         try:
             last = min(last, int(token.removeprefix("b26v"), 16))
         except ValueError:
-            raise ParameterError("next_token", token, "Invalid 'next_token'") from None
+            raise InvalidRequestError("Invalid 'next_token'", "next_token", token) from None
     return node, first, last, size
 
 
@@ -206,12 +187,7 @@ def _width(query: Mapping[str, str]) -> int:
     """Return the seconds of a count's slot."""
     granularity = query.get("granularity", "hour")
     if granularity not in GRANULARITIES:
-        raise ParameterError(
-            "granularity",
-            granularity,
-            f"The `granularity` query parameter value [{granularity}] is not one of "
-            f"[{','.join(GRANULARITIES)}]",
-        )
+        raise wrong("granularity", granularity, one_of(GRANULARITIES))
     return GRANULARITIES[granularity]
 
 
@@ -224,9 +200,7 @@ def _integer(query: Mapping[str, str], name: str, default: int) -> int:
     if value is None:
         return default
     if not value.isdecimal():
-        raise ParameterError(
-            name, value, f"The `{name}` query parameter value [{value}] is not a number"
-        )
+        raise wrong(name, value, "a number")
     return int(value)
 
 
@@ -239,7 +213,5 @@ def _moment(query: Mapping[str, str], name: str, default: float) -> float:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise ParameterError(
-            name, value, f"The `{name}` query parameter value [{value}] is not a valid RFC3339 time"
-        )
+        raise wrong(name, value, "a valid RFC3339 time")
     return moment.timestamp()

@@ -13,6 +13,7 @@ from local.x.control import Control
 from local.x.faults import XFaults
 from local.x.ledger import Ledger, MonthUsage
 from local.x.problems import (
+    InvalidRequestError,
     problem,
     rate_headers,
     refusal,
@@ -77,6 +78,8 @@ class Application:
             return refused
         try:
             return await handler(request)
+        except InvalidRequestError as error:
+            return error.answer()
         except web.HTTPNotFound:
             return problem(404, "Not Found", "Not Found")
         except web.HTTPMethodNotAllowed:

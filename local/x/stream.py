@@ -13,12 +13,11 @@ from local.x.ledger import Ledger
 from local.x.pace import BATCH, Pace
 from local.x.problems import (
     connection_exception,
-    invalid_request,
-    not_between,
     rate_headers,
     too_many_requests,
+    wrong,
 )
-from local.x.projection import FieldError, Projection
+from local.x.projection import Projection
 from local.x.rules import RulesEndpoint
 from local.x.settings import Settings
 from local.x.snowflake import first_at
@@ -95,15 +94,10 @@ class StreamEndpoint:
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         """Answer a connect: a refusal, or the stream until either side ends it."""
-        try:
-            projection = Projection.of(request.query, self.settings.naming)
-            backfill = int(request.query.get("backfill_minutes", "0"))
-        except FieldError as error:
-            return invalid_request(str(error), error.parameter, error.value)
-        except ValueError:
-            backfill = -1
-        if not 0 <= backfill <= 5:
-            return not_between("backfill_minutes", request.query["backfill_minutes"], 0, 5)
+        projection = Projection.of(request.query, self.settings.naming)
+        backfill = request.query.get("backfill_minutes", "0")
+        if backfill not in ("0", "1", "2", "3", "4", "5"):
+            raise wrong("backfill_minutes", backfill, "between 0 and 5")
         refused = self.refusal()
         self.note(refused.status if refused else 200)
         if refused:
@@ -118,7 +112,7 @@ class StreamEndpoint:
             await response.prepare(request)
             if isinstance(request.transport, asyncio.Transport):
                 connection.wire = Wire(request.transport, self._ledger)
-                await self._serve(connection, connection.wire, projection, backfill)
+                await self._serve(connection, connection.wire, projection, int(backfill))
         except ConnectionError:
             pass  # the client went away: that is how a stream ends
         finally:

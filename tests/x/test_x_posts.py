@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from local.x.posts import ActiveRule
-from local.x.projection import FieldError, Projection
+from local.x.problems import InvalidRequestError
+from local.x.projection import Projection
 from local.x.query import parse
 from local.x.snowflake import EPOCH, Snowflakes, made_at, stamp
 from local.x.timeline import SyntheticPost, Timeline
@@ -192,7 +193,9 @@ def test_both_generations_of_names_are_taken() -> None:
         {"post.fields": "note_post,paid_partnership", "expansions": "referenced_posts"}, "posts"
     )
     assert old == new
-    with pytest.raises(FieldError, match=r"media.fields.*\[colour\] is not one of \[alt_text,"):
+    with pytest.raises(
+        InvalidRequestError, match=r"media.fields.*\[colour\] is not one of \[alt_text,"
+    ):
         Projection.of({"media.fields": "colour"}, "tweets")
 
 
