@@ -14,23 +14,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
-
-
-class Field(Protocol):
-    """A column of bqemulator's catalog (`TableFieldSchema`)."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def type(self) -> str: ...  # noqa: D102
-    @property
-    def mode(self) -> str: ...  # noqa: D102
-    @property
-    def fields(self) -> Sequence[Field]: ...  # noqa: D102
-
 
 RowError = dict[str, str]
 
@@ -115,8 +101,8 @@ class ColumnType:
     columns: Mapping[str, ColumnType]
 
 
-def columns(fields: Sequence[Field]) -> dict[str, ColumnType]:
-    """Columns by lower-case name: BigQuery's column names are case-insensitive."""
+def columns(fields: Sequence[Any]) -> dict[str, ColumnType]:
+    """Columns by lower-case name, as BigQuery's are; from `TableFieldSchema`s of bqemulator."""
     return {
         field.name.lower(): ColumnType(
             field.name,

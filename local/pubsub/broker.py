@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import random
 import sqlite3
 import time
 from dataclasses import dataclass, field
@@ -10,10 +11,46 @@ from typing import Any
 import grpc
 from google.pubsub_v1 import types
 
-from local.pubsub.faults import PubSubFaults
 from local.pubsub.journal import PubSubJournal
 from local.pubsub.refusal import Refusal, already_exists, check_messages, not_found
 from local.pubsub.subscription import StoredMessage, Subscription, dead_letter
+
+
+class PubSubFaults:
+    """What goes wrong on request. Safe to call from any thread: each call sets plain values."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._random = random.Random(seed)
+        self._publish_down_until = 0.0
+        self._redeliver_fraction = 0.0
+        self._redeliver_left = 0
+        self.redelivered = 0
+        self.refused_publishes = 0
+
+    def publish_unavailable(self, seconds: float) -> None:
+        """Publish answers UNAVAILABLE for `seconds` from now; 0 ends it."""
+        self._publish_down_until = time.monotonic() + seconds
+
+    def redeliver(self, fraction: float, count: int) -> None:
+        """Deliver acknowledged messages a second time: `fraction` of them, at most `count`."""
+        if not 0 <= fraction <= 1 or count < 0:
+            raise ValueError(f"redeliver: fraction {fraction} must be 0..1 and count {count} >= 0")
+        self._redeliver_fraction, self._redeliver_left = fraction, count
+
+    def refuses_publish(self) -> bool:
+        """True while Publish is down."""
+        down = time.monotonic() < self._publish_down_until
+        self.refused_publishes += down
+        return down
+
+    def delivers_again(self) -> bool:
+        """Whether the message acknowledged now comes a second time."""
+        if not self._redeliver_left or self._random.random() >= self._redeliver_fraction:
+            return False
+        self._redeliver_left -= 1
+        self.redelivered += 1
+        return True
+
 
 logger = logging.getLogger(__name__)
 

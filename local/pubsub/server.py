@@ -10,9 +10,8 @@ import aiohttp
 import grpc
 from aiohttp import web
 
-from local.pubsub.broker import Broker
+from local.pubsub.broker import Broker, PubSubFaults
 from local.pubsub.control import control_app
-from local.pubsub.faults import PubSubFaults
 from local.pubsub.journal import PubSubJournal
 from local.pubsub.push import Pusher
 from local.pubsub.service import handlers

@@ -14,8 +14,15 @@ from google.protobuf.empty_pb2 import Empty
 from google.pubsub_v1 import types
 
 from local.pubsub.broker import Broker
-from local.pubsub.refusal import Refusal, check_name, invalid, not_found
-from local.pubsub.settings import check_subscription, check_topic, merged
+from local.pubsub.refusal import (
+    Refusal,
+    check_name,
+    check_subscription,
+    check_topic,
+    invalid,
+    merged,
+    not_found,
+)
 from local.pubsub.subscription import Lease, Subscription
 
 EMPTY_PULL_SECONDS = 10.0  # Google answers an idle Pull empty after a bounded, unstated time

@@ -1,17 +1,90 @@
-"""Injects the faults of the stream into a connection."""
+"""Injects the faults of the stream into a connection: lines that are no posts, and its ends."""
 
 import asyncio
 import time
 from typing import Any
 
-from local.x import fault_lines
+import orjson
+
 from local.x.connection import StreamConnection
 from local.x.ledger import Ledger
 from local.x.pace import Pace
+from local.x.problems import TYPE
 from local.x.projection import Projection
 from local.x.settings import Settings
 from local.x.timeline import SyntheticPost, Timeline
 from local.x.wire import Wire
+
+CONTROL = ("unknown_message", "error_payload", "null_data", "array")
+"""Kinds whose lines carry no post."""
+POISON = ("malformed", "truncated", "not_json", "huge_line")
+"""Kinds whose lines a reader must set aside: each is listed at /_standin/poison."""
+
+
+def _disconnect(disconnect_type: str) -> bytes:
+    """Return X's message before it ends a connection (schema OperationalDisconnectProblem)."""
+    return orjson.dumps(
+        {
+            "errors": [
+                {
+                    "title": "operational-disconnect",
+                    "disconnect_type": disconnect_type,
+                    "detail": "This stream has been disconnected for operational reasons.",
+                    "type": TYPE + "operational-disconnect",
+                }
+            ]
+        }
+    )
+
+
+def _control(kind: str, number: int) -> bytes:
+    """Return a message inside the stream that is no post."""
+    error = {
+        "title": "Internal Server Error",
+        "detail": f"Something went wrong ({number}). The stream goes on.",
+        "type": "about:blank",
+        "status": 500,
+    }
+    messages: dict[str, object] = {
+        "error_payload": {"errors": [error]},
+        "null_data": {"data": None, "errors": [error]},
+        "array": [error],
+        "unknown_message": {"system": {"type": "not_yet_documented", "sequence": number}},
+    }
+    return orjson.dumps(messages[kind])
+
+
+def _poison(kind: str, line: bytes, size: int) -> bytes:
+    """Return a line that cannot become a row, made from a post's line so that each one differs."""
+    if kind == "truncated":
+        # Between characters, so that it can be listed as text.
+        return line[: len(line) * 2 // 3].decode(errors="ignore").encode()
+    if kind == "malformed":
+        return line.replace(b'"id":', b'"id"', 1)
+    if kind == "not_json":
+        return b"<html><body>502 Bad Gateway " + line[16:35].strip(b'":') + b"</body></html>"
+    return _padded(line, size)
+
+
+def _unusual(kind: str, line: bytes, size: int) -> bytes:
+    """Return a whole post's line in an unusual form."""
+    if kind == "half_emoji":
+        return line.replace(b'"text":"', b'"text":"\\ud83d ', 1)
+    body = orjson.loads(line)
+    if kind == "no_matching_rules":
+        del body["matching_rules"]
+    elif kind == "untagged_rule":
+        body["matching_rules"] = [{"id": rule["id"]} for rule in body["matching_rules"]]
+    else:
+        return _padded(line, size)
+    return orjson.dumps(body)
+
+
+def _padded(line: bytes, size: int) -> bytes:
+    body = orjson.loads(line)
+    body["data"]["text"] += " " + "x" * max(0, size - len(line) - 1)
+    return orjson.dumps(body)
+
 
 _PATIENCE = 5.0  # seconds for the reader to take what was written before its connection is ended
 
@@ -30,7 +103,7 @@ class Injection:
 
         linger: seconds for which the connection stays with keep-alives only, as X's does at times.
         """
-        wire.write(fault_lines.disconnect(disconnect_type) + b"\r\n")
+        wire.write(_disconnect(disconnect_type) + b"\r\n")
         end = time.monotonic() + linger
         while time.monotonic() < end and wire.alive:
             await asyncio.sleep(min(self._settings.keep_alive, end - time.monotonic()))
@@ -89,12 +162,12 @@ class Injection:
     def _write(self, fault: dict[str, Any], wire: Wire, projection: Projection) -> None:
         """Write lines that are no posts, or posts in an unusual way."""
         kind, count, size = fault["kind"], int(fault.get("count", 1)), int(fault.get("bytes", 0))
-        if kind in fault_lines.CONTROL:
+        if kind in CONTROL:
             for number in range(count):
-                wire.write(fault_lines.control(kind, number) + b"\r\n")
-        elif kind in fault_lines.POISON and fault.get("poison", True):
+                wire.write(_control(kind, number) + b"\r\n")
+        elif kind in POISON and fault.get("poison", True):
             for post in self._undelivered(count):
-                line = fault_lines.poison(kind, self._timeline.line(post, projection), size)
+                line = _poison(kind, self._timeline.line(post, projection), size)
                 self._ledger.poison.append(line)
                 wire.write(line + b"\r\n")
         else:
@@ -103,5 +176,5 @@ class Injection:
             if kind == "reorder":
                 posts, lines = posts[::-1], lines[::-1]
             elif kind != "duplicate":
-                lines = [fault_lines.unusual(kind, line, size) for line in lines]
+                lines = [_unusual(kind, line, size) for line in lines]
             wire.deliver(posts, lines)

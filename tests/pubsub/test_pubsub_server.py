@@ -21,7 +21,7 @@ from google.pubsub_v1 import types
 from google.pubsub_v1.services.publisher import PublisherClient
 
 from local.pubsub import PubSubServer
-from local.pubsub.settings import check_subscription
+from local.pubsub.refusal import check_subscription
 from local.pubsub.subscription import StoredMessage, Subscription
 from local.standin import PortBusyError
 from tests.pubsub.conftest import Clients, Endpoint, wait_until
