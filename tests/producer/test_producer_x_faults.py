@@ -172,6 +172,15 @@ def test_messages_in_any_form_are_neither_posts_nor_letters(
         ),
         ({"issue": "UsageCapExceeded"}, "The month's cap of posts is used up"),
         ({"issue": "CreditsDepleted"}, "X's credits are spent"),
+        ({"issue": "SpendCapReached"}, "X's spending limit of this account is reached"),
+        (
+            {
+                "status": 200,
+                "body": "\n<html>\nSign in\n</html>",
+                "content_type": "application/json",
+            },
+            "This is no answer of X",
+        ),
     ],
 )
 @pytest.mark.parametrize("path", [STREAM, f"{STREAM}/rules"])

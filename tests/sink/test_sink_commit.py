@@ -152,12 +152,18 @@ async def test_doubt_is_about_one_column(dataset: Dataset, committer: Committer)
         assert found == ["poison" if first / 3 < SUSPICIOUS_ROWS - 1 else "passing"]
 
 
+@pytest.mark.parametrize("named", [True, False])
 async def test_bad_posts_among_good_ones_are_given_up(
-    dataset: Dataset, committer: Committer
+    dataset: Dataset, committer: Committer, *, named: bool
 ) -> None:
-    """However many posts are bad, each is poison as long as good ones are written between them."""
+    """However many posts are bad, each is poison as long as good ones are written between them,
+    whether or not BigQuery names the column.
+    """
+    bad: dict[str, Any] = {"lang": {"a": 1}} if named else {}
     for first in range(0, 150, 3):
-        assert await fates(committer, range(first, first + 1), lang={"a": 1}) == ["poison"]
+        dataset.server.faults(reject_ids=[] if named else [first])
+        assert await fates(committer, range(first, first + 1), **bad) == ["poison"]
+        dataset.server.faults()
         assert await fates(committer, range(first, first + 2)) == ["row"] * 2
 
 

@@ -219,6 +219,23 @@ def test_size_is_an_upper_bound() -> None:
             assert made.size >= len(json.dumps(sent))
 
 
+def test_row_is_known_by_its_id_or_by_its_message() -> None:
+    """BigQuery drops a repeated insertId, so an id that it would have to be cut for is none: of two
+    long ids that begin alike one row would be gone.
+    """
+    assert row("tweets", post(7)).insert_id == "7"
+    assert row("stream_events", event("e" * 128)).insert_id == "e" * 128
+    data = json.dumps(event("e" * 129)).encode()
+    assert table("stream_events").row(PushedMessage("m1", data)).insert_id == "m1"
+
+
+def test_own_columns_are_never_a_record_s() -> None:
+    """Even where the push tells no time of publishing, the record's word for it is not taken."""
+    data = json.dumps(post(1, **dict.fromkeys(OWN, "2024-01-15T10:35:00Z"))).encode()
+    values = table("tweets").row(PushedMessage("m1", data)).values
+    assert {name: values[name] for name in OWN if name in values} == {"message_id": "m1"}
+
+
 def test_record_nested_too_deep_is_poison() -> None:
     """What cannot be written as JSON again ends alone, not with its group."""
     deep: list[Any] = []

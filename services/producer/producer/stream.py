@@ -170,9 +170,14 @@ class Stream(tweepy.StreamingClient):  # type: ignore[misc]
         """Pass a blank line on."""
         self.handler.keep_alive()
 
+    def on_page(self, text: bytes) -> None:
+        """A page came under the type of a stream: none of its lines is a post, or paid."""
+        refusal = XRefusal.stranger(200, text.decode("utf-8", "replace"))
+        self._end = self._ended("http_200", refusal=refusal)
+
     def on_closed(self, response: requests.Response) -> None:
-        """X ended the stream in order."""
-        self._end = self._ended("closed")
+        """X ended the stream in order, if it was one."""
+        self._end = self._end or self._ended("closed")
         self.disconnect()
 
     def on_request_error(self, status_code: int) -> None:
@@ -354,5 +359,11 @@ class LineResponse(requests.Response):
     def _chunks(self) -> Iterator[bytes]:
         # read1 gives what is there; iter_content would drop the lines of a chunk that X, or our
         # own stop(), cut short.
+        begun = False
         while chunk := self.raw.read1(CHUNK, decode_content=True):
+            if not begun and (start := chunk.strip()):
+                begun = True
+                if start.startswith(b"<"):
+                    self.client.on_page(start)
+                    return
             yield chunk
