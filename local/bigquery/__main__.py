@@ -9,8 +9,7 @@ from pathlib import Path
 import local.bigquery as stand_in
 from local import standin
 from local.bigquery import PROJECT
-from local.bigquery.emulator import BigQueryProcess, DataDirectoryError
-from local.bigquery.smoke import EmulatorChangedError
+from local.bigquery.emulator import BigQueryProcess, DataDirectoryError, EmulatorChangedError
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -119,10 +119,6 @@ class Front:
             answer = _error(status, "The stand-in was asked to store and then fail.")
         await _answer(send, *answer)
 
-    def forget(self) -> None:
-        """Start counting anew, after the start-up check."""
-        self._stats = InsertStats()
-
     async def _insert_rows(self, scope: Scope, body: bytes) -> tuple[int, dict[str, Any]]:
         if len(body) > MAX_REQUEST_BYTES:
             return _error(

@@ -15,10 +15,11 @@ from local.machine.claim import LOCK, claim, scratch_folder
 from local.machine.errors import BadInputError, StackError
 from local.machine.function import Launch, clean_environment, function_launch, missing_module
 from local.machine.pod import PodContext, pod_launch
-from local.machine.process import Process, ProcessFailedError, accepts, free_port, require_free
+from local.machine.process import Process, ProcessFailedError, accepts, free_port
 from local.machine.runtime import Runtime
 from local.machine.supervisor import module_is_missing
 from local.machine.watchdog import Watchdog
+from local.standin import PortBusyError, require_free
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "services" / "dashboard"
@@ -48,7 +49,10 @@ class Launcher:
         self._ports = dict(ports)
         for name in PORTS:
             if name in self._ports:
-                require_free(self._ports[name], name, f"--port {name}=NUMBER")
+                try:
+                    require_free(self._ports[name])
+                except PortBusyError as error:
+                    raise BadInputError(f"{error} {name}=NUMBER") from error
             else:
                 self._ports[name] = free_port()
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import signal
 import socket
@@ -191,19 +190,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def require_free(port: int, what: str, flag: str) -> None:
-    """Raise BadInputError if somebody listens on `port` already."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise BadInputError(
-                f"port {port} for {what} can't be used ({os.strerror(error.errno or 0)}): "
-                f"stop what listens there or choose another with {flag}."
-            ) from error
 
 
 def accepts(port: int) -> bool:

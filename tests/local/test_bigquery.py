@@ -294,12 +294,15 @@ def test_changed_emulator_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bqemulator whose inside has moved is refused with what is missing and what to do."""
     from bqemulator.versioning.snapshots import SnapshotManager
 
-    from local.bigquery.emulator import tame
-    from local.bigquery.smoke import EmulatorChangedError
+    from local.bigquery import emulator
 
     monkeypatch.delattr(SnapshotManager, "record_change")
-    with pytest.raises(EmulatorChangedError, match=r"SnapshotManager.record_change.*install"):
-        tame()
+    missing = r"SnapshotManager.record_change.*install"
+    with pytest.raises(emulator.EmulatorChangedError, match=missing):
+        emulator.tame()
+    monkeypatch.setattr(emulator, "version", lambda _: "1.5.0")
+    with pytest.raises(emulator.EmulatorChangedError, match=r"is 1\.5\.0, .*for 1\.4\.0: pip"):
+        emulator.tame()
 
 
 def test_stats_are_json(server: BigQueryServer) -> None:

@@ -198,7 +198,10 @@ def test_what_can_not_be_used_is_one_line(
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
         cases = [
-            (["--port", f"bigquery={port}"], f"port {port} for bigquery can't be used"),
+            (
+                ["--port", f"bigquery={port}"],
+                "end what listens there, or name another --port bigquery=NUMBER",
+            ),
             (["--data-dir", str(file)], f"--data-dir {file} can't be used: File exists."),
             (["--stack", "moon"], "Pulumi.moon.yaml does not exist"),
             (["--config", "tweets:postBudget=-1"], "set it: --config tweets:postBudget=VALUE"),

@@ -15,8 +15,10 @@ import psutil
 import pytest
 
 from local.machine.errors import BadInputError
-from local.machine.process import Process, ProcessFailedError, accepts, free_port, require_free
+from local.machine.launcher import Launcher
+from local.machine.process import Process, ProcessFailedError, accepts, free_port
 from local.machine.watchdog import Watchdog
+from local.standin import require_free
 
 
 def process(code: str, folder: Path, watchdog: Watchdog, **options: float) -> Process:
@@ -169,6 +171,6 @@ def test_a_busy_port_is_named_with_its_flag() -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = busy.getsockname()[1]
         assert accepts(port)
-        with pytest.raises(BadInputError, match=rf"port {port} for Pub/Sub .* --pubsub-port"):
-            require_free(port, "Pub/Sub", "--pubsub-port")
-    require_free(free_port(), "Pub/Sub", "--pubsub-port")
+        with pytest.raises(BadInputError, match=rf"127.0.0.1:{port} .* --port pubsub=NUMBER"):
+            Launcher({"pubsub": port}, None)
+    require_free(free_port())
