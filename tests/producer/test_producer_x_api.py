@@ -19,6 +19,7 @@ from local.x import XServer
 from operations.__main__ import main as operations_main
 from producer.__main__ import main as producer_main
 from producer.log import hide
+from producer.settings import base_url
 from producer.x_api import FINAL, MONTHLY, Kind, XApi, XRefusedError, XSession
 
 MakeX = Callable[..., XServer]
@@ -102,6 +103,12 @@ def test_redirects_show_nothing_to_another_host() -> None:
     ):  # fmt: skip
         XApi(TOKEN, url).call("GET", ROUTE)
     assert "Authorization" not in there[0][1]
+
+
+def test_address_with_the_end_of_its_line() -> None:
+    """White space around X_API_BASE_URL, as a file or a pasted line leaves it, is none of it."""
+    assert base_url({"X_API_BASE_URL": " https://api.x.example/\n"}) == "https://api.x.example"
+    assert base_url({"X_API_BASE_URL": "\n"}) == "https://api.x.com"
 
 
 def test_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,6 +240,8 @@ async def test_memory_is_claimed_as_bytes_arrive_and_given_back() -> None:
             await read(SCOPE, received(MAX_BODY_BYTES), stack.enter_context(memory.claim()))
         with pytest.raises(PassingError), memory.claim() as claim:
             await read(SCOPE, received(MAX_BODY_BYTES), claim)
+        # With nothing left for large ones, ordinary ones have a share of their own.
+        stack.enter_context(memory.claim()).change(LARGE_SHARE % (BODY_COST * MAX_BODY_BYTES))
         with memory.claim() as claim:
             assert len(await read(SCOPE, received(2_000), claim)) == 2_000
     with memory.claim() as claim:

@@ -197,7 +197,7 @@ def base_url(environ: Mapping[str, str]) -> str:
     Raises:
         SettingsError: no address, one with a password in it, or one without TLS beyond loopback.
     """
-    value = environ.get("X_API_BASE_URL") or "https://api.x.com"
+    value = environ.get("X_API_BASE_URL", "").strip() or "https://api.x.com"
     unset = "Leave it unset for https://api.x.com."
     try:
         parts = urlsplit(value)
