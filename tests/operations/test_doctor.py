@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from google.cloud import bigquery
 
 from local.x import XServer
@@ -113,6 +114,25 @@ def spent(stack: Stack, x: XServer) -> None:
     x.app.ledger.usage.used = 10_000
 
 
+def capped(stack: Stack, x: XServer) -> None:
+    """X's own cap is nearly used up, the budget is not."""
+    x.app.ledger.usage.cap = 70
+
+
+def two_connections(stack: Stack, x: XServer) -> None:
+    """A second program reads with this app, as X allows in its larger plans."""
+
+    async def both(_: web.Request) -> web.Response:
+        return web.json_response({"data": [{"id": "1"}, {"id": "2"}]})
+
+    patch_route(x, "/2/connections", both)
+
+
+def emptied(stack: Stack, x: XServer) -> None:
+    """Posts come by backfill alone: none of the stream's is left."""
+    stack.query("UPDATE `${dataset}.tweets` SET source = 'backfill' WHERE TRUE")
+
+
 def disconnected(stack: Stack, x: XServer) -> None:
     """No connection to the stream."""
     for connection in x.app.stream.connections:
@@ -212,6 +232,9 @@ Fault = Callable[[Stack, XServer], None]
         (no_rules_file, "rules", "warn", "not compared"),
         (nearly_spent, "budget", "warn", "90% of the budget of 10,000"),
         (spent, "budget", "fail", "100% of the budget"),
+        (capped, "budget", "warn", "86% of X's cap of 70"),
+        (two_connections, "connection", "warn", "2 connections to the stream are open"),
+        (emptied, "newest post", "warn", "no post of the last seven days is in the table"),
         (disconnected, "connection", "fail", "no connection to the stream is open"),
         (silent, "newest post", "fail", "newest post 2 h 0 min old, 600 in 24 hours"),
         (lost, "received", "fail", "X charged 560 posts; 60 are rows"),
@@ -280,7 +303,6 @@ def test_nothing_is_touched(reading: Stack, x: XServer) -> None:
 
 def test_garbage_from_x_is_a_finding(reading: Stack, x: XServer) -> None:
     """An answer of X that is no usage fails its checks with one line; the other checks go on."""
-    from aiohttp import web
 
     async def garbage(request: web.Request) -> web.Response:
         return web.json_response({"data": []})
