@@ -128,6 +128,23 @@ def test_a_clock_that_is_ahead_begins_no_gap_in_the_future(
     assert true <= coverage.gap["from"] < true + 60_000_000
 
 
+@pytest.mark.parametrize("wrong", [-40 * 86_400, -60, 60, 7_200])
+@pytest.mark.parametrize("first", ["post", "keep-alive"])
+def test_a_clock_that_is_wrong_from_the_first_byte(store: Store, wrong: int, first: str) -> None:
+    """Where nothing was known of coverage before, X's own time says when a gap begins and ends."""
+    true = 1_795_348_800_000_000
+    coverage = Coverage(store, "me")
+    coverage.met(true / 1e6)
+    ours = true + wrong * 1_000_000
+    coverage.covered(ours, first_at(true / 1_000) if first == "post" else None)
+    coverage.covered(ours)
+    coverage.ended("disconnected")
+    row = coverage.resumed(ours, None, 0)
+    assert row is not None
+    assert timestamp(true - 1_000_000) <= row["gap_from"] <= row["gap_to"]
+    assert row["gap_to"] < timestamp(true + 60_000_000)
+
+
 def test_keep_alives_of_a_quiet_stream_cover_what_passes(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

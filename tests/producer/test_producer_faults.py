@@ -14,9 +14,10 @@ import pytest
 from local.pubsub import PubSubServer
 from local.x import XServer
 from local.x.pace import BATCH
-from producer import outbox, service
+from producer import lines, outbox, service
 from producer.backoff import Waits
 from producer.budget import Budget
+from producer.record import timestamp
 from producer.store import Store
 from tests.producer.parts import Here, Topic, delivered, kept, settled, wait_for
 
@@ -170,6 +171,23 @@ def test_drops_become_gaps(here: RunHere, make_x: MakeX, topic: Topic, kind: str
         assert [r["reason"] for r in topic.events("control_message")] == ["OperationalDisconnect"]
     if kind == "cut":
         assert json.loads(gap["detail"])["truncated_line"]["bytes"] > 0
+
+
+def test_gap_under_a_wrong_clock_is_where_it_was(
+    here: RunHere, make_x: MakeX, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock that is two hours ahead from the first start on puts no gap where nothing was."""
+    monkeypatch.setattr(lines, "now", lambda: time.time_ns() // 1_000 + 7_200_000_000)
+    x = make_x(rate=500, count=400)
+    x.app.faults.add({"kind": "close", "after_posts": 200})
+    began = time.time() - 1
+    producer = here(x)
+    wait_for(lambda: topic.events("gap"), what="the gap")
+    assert producer.stop() == 0
+    (gap,) = topic.events("gap")
+    ended = time.time() + 5
+    assert timestamp(int(began * 1e6)) <= gap["gap_from"] <= gap["gap_to"]
+    assert gap["gap_to"] <= timestamp(int(ended * 1e6))
 
 
 def test_refusals_are_waited_out(here: RunHere, make_x: MakeX, topic: Topic) -> None:

@@ -446,6 +446,46 @@ def test_damage_is_found_while_the_disk_is_full(tmp_path: Path, size: int) -> No
     store.close()
 
 
+@pytest.mark.parametrize("found_by", ["reading", "writing"])
+def test_damage_while_running_on_a_full_disk(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, found_by: str
+) -> None:
+    """A running process that meets damage while the disk takes no new file goes on: what it reads
+    waits in memory, and once there is room the intact rows and those are published in order.
+    """
+    store = Store(tmp_path)
+    for number in range(1, 61):
+        store.append([entry(number, size=3000)], {"coverage": {"until": number}})
+    with sqlite3.connect(store.path) as other:
+        other.execute("UPDATE messages SET data = x'00' WHERE seq = 20")
+    other.close()
+    with files_limited_to(20_000):
+        if found_by == "reading":
+            assert [each.made_at for each in store.oldest(POSTS, 0, 100, BIG)] == list(range(1, 20))
+        else:
+            store._disk_failed(sqlite3.DatabaseError("database disk image is malformed"))
+        for number in range(61, 64):
+            store.append([entry(number)], {"coverage": {"until": number}})
+        store._again_at = 0.0
+        store.flush()
+        assert store.failing
+        assert store.in_memory > 0
+        assert held(store) == [], "what is in memory comes after what is on the disk"
+        assert store.take_damage() is None
+    assert "cannot be used" in caplog.text
+    assert store.waiting == [63, 0]
+    store._again_at = 0.0
+    store.flush()
+    assert (store.failing, store.in_memory) == (False, 0)
+    made = [each.made_at for each in store.oldest(POSTS, 0, 100, BIG)]
+    assert made == [number for number in range(1, 64) if number != 20]
+    damage = store.take_damage()
+    assert damage is not None
+    assert damage.since == 1
+    assert until(store) == 63
+    store.close()
+
+
 def test_in_use_by_a_shell(tmp_path: Path) -> None:
     """A file that another program has locked is not damage."""
     fill(tmp_path, 2)

@@ -41,7 +41,7 @@ class Handler(Lines):
         self.ends: list[int] = []
         self.enough = 10**9
 
-    def connected(self) -> None:
+    def connected(self, x_time: float | None) -> None:
         """Count."""
         self.accepted += 1
 

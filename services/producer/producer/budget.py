@@ -16,14 +16,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
 
 from producer.record import integer
 from producer.store import Store
-from producer.x_api import XApi, XRefusedError
+from producer.x_api import XApi, XRefusedError, x_time
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +79,7 @@ def read_usage(client: XApi) -> Usage:
         raise UsageError(f"an answer without {error}") from None
     if posts is None or day is None or not 1 <= day <= 31:
         raise UsageError(f"an answer that is no usage: {str(data)[:200]}")
-    try:
-        at = parsedate_to_datetime(headers["Date"]).timestamp()
-    except (KeyError, ValueError):
-        at = time.time()
-    return Usage(posts, day, at)
+    return Usage(posts, day, x_time(headers) or time.time())
 
 
 def next_reset(now: float, day: int) -> float:

@@ -13,6 +13,8 @@ from producer.store import Damage, Store
 # X's stream has no older posts (backfill_minutes is 5 at most): an odd id must not make a gap of
 # years, which somebody would pay to fill.
 _LATEST = 300_000_000
+# Two clocks that differ by less are taken for right: the Date header has whole seconds.
+_CLOCKS_AGREE = 5_000_000
 DAMAGED = "state_damaged"
 
 
@@ -31,6 +33,7 @@ class Coverage:
         self._opened = time.monotonic()
         self._seen: float | None = None  # by the monotonic clock, in this process
         self._by_x: int | None = None  # what X's time alone says of `until`
+        self._x_is_ahead = 0.0  # of the monotonic clock, microseconds; 0 where X told no time
         self.until: int | None = None
         self.last_id: int | None = None
         self.gap: dict[str, Any] | None = None
@@ -44,6 +47,10 @@ class Coverage:
             self.gap = {"from": self.until, "reason": "killed", "last_id": self.last_id}
         self.save()
 
+    def met(self, x_time: float) -> None:
+        """Take X's own time, seconds since 1970: where ours is wrong, it counts from then on."""
+        self._x_is_ahead = (x_time - time.monotonic()) * 1e6
+
     def covered(self, at: int, post_id: int | None = None) -> None:
         """Note a post that was read, or a sign of life of a stream that had none to send.
 
@@ -52,6 +59,7 @@ class Coverage:
         has passed since the one before: a clock that is ahead would cover time still to come.
         """
         seen, self._seen = self._seen, time.monotonic()
+        at = self._right(at)
         if post_id is not None:
             self.until = self._by_x = made_at(at, post_id, self._by_x)
             self.last_id = post_id
@@ -85,6 +93,7 @@ class Coverage:
 
     def resumed(self, at: int, post_id: int | None, backfill_minutes: int) -> dict[str, Any] | None:
         """Close the open gap at the first byte; return its event, if there was one."""
+        at = self._right(at)
         with self._lock:
             gap, self.gap = self.gap, None
         if gap is None:
@@ -126,6 +135,10 @@ class Coverage:
         """Keep it by itself, where no posts go with it."""
         if self._store is not None:
             self._store.append(states={"coverage": self.state()})
+
+    def _right(self, at: int) -> int:
+        by_x = int(self._x_is_ahead + time.monotonic() * 1e6)
+        return by_x if self._x_is_ahead and abs(at - by_x) > _CLOCKS_AGREE else at
 
     def _open(self, since: int | None, reason: str, detail: dict[str, Any] | None) -> None:
         self.gap = {"from": since, "reason": reason, "last_id": self.last_id}

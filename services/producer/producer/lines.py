@@ -146,9 +146,11 @@ class Lines:
         self._over = False
         self._wire = self._read = 0
 
-    def connected(self) -> None:
-        """X accepted the connection."""
+    def connected(self, x_time: float | None) -> None:
+        """X accepted the connection, by its own clock at `x_time`, seconds since 1970."""
         self.ever_connected = True
+        if x_time is not None:
+            self._coverage.met(x_time)
         self._stats.state = "streaming"
         self._stats.last_byte = time.time()
         log.info("Connected to the stream with %d rule(s)", self._stats.rules)

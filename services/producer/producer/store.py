@@ -38,6 +38,8 @@ MEMORY_BYTES = 16_000_000
 # Left free on the volume: the WAL, and what X still sends when we leave.
 RESERVE_BYTES = 64_000_000
 RETRY_SECONDS = 0.5
+# While a damaged file can't be replaced: each try looks through it.
+REPLACE_SECONDS = 10.0
 ROOM_SECONDS = 0.2
 
 # The disk's fault, which may pass; another error of SQLite's is damage.
@@ -99,6 +101,8 @@ class Store:
         self._once = OncePerMinute(log)
         self._pending = _Pending()
         self.failing = False
+        # Whether the file is damaged and the disk takes no new one: nothing can be read either.
+        self._lost = False
         self._again_at = 0.0
         self._room, self._room_until = 0, 0.0
         self._damage: Damage | None = None
@@ -162,10 +166,13 @@ class Store:
 
     def oldest(self, topic: int, after: int, count: int, size: int) -> list[Held]:
         """Return the oldest messages of a topic beyond a seq: at most `count`, and of no more than
-        `size` bytes of data, unless the first alone has more.
+        `size` bytes of data, unless the first alone has more. None while the disk cannot be read:
+        what is in memory comes after what is there.
         """
         with self._lock:
             found: list[Held] = []
+            if self._lost:
+                return found
             try:
                 for held in database.rows(self._db, topic, after, count):
                     size -= len(held.message.data)
@@ -175,8 +182,7 @@ class Store:
             except UNREADABLE as error:
                 if not self._disk_failed(error):
                     return self.oldest(topic, after, count, size)
-                if found:
-                    return found
+                return found
             after = found[-1].seq if found else after
             for held in self._pending.rows:
                 if held.topic == topic and held.seq > after:
@@ -214,7 +220,12 @@ class Store:
             if self.failing and time.monotonic() < self._again_at:
                 return
             try:
+                if self._lost:
+                    self._db, self._lost = self._open(), False
                 self._write()
+            except StateError as error:
+                self._hold(error, REPLACE_SECONDS)
+                return
             except UNREADABLE as error:
                 if not self._disk_failed(error):
                     self.flush()
@@ -305,9 +316,19 @@ class Store:
             raise error
         if _code(error) not in _DISK:
             self._db.close()
-            self._db = self._replace(str(error))
+            try:
+                self._db = self._replace(str(error))
+            except StateError as fault:
+                self._lost = True
+                self._hold(fault, REPLACE_SECONDS)
+                return True
             return False
-        self.failing, self._again_at = True, time.monotonic() + RETRY_SECONDS
+        self._hold(error, RETRY_SECONDS)
+        return True
+
+    def _hold(self, error: Exception, seconds: float) -> None:
+        """Hold in memory what is read, and try again."""
+        self.failing, self._again_at = True, time.monotonic() + seconds
         self._once.log(
             logging.ERROR,
             "disk",
@@ -315,7 +336,6 @@ class Store:
             f"{MEMORY_BYTES // 1_000_000} MB, and a kill would lose it (the gap would say so). "
             "Make room in STATE_DIR, or let this user write there.",
         )
-        return True
 
     def _open(self) -> sqlite3.Connection:
         db, fault = None, None

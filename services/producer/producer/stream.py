@@ -24,7 +24,7 @@ from requests.adapters import HTTPAdapter
 
 from producer.lines import MAX_LINE, Lines
 from producer.messages import BUDGET
-from producer.x_api import CONNECT_TIMEOUT, Kind, XRefusal, XSession
+from producer.x_api import CONNECT_TIMEOUT, Kind, XRefusal, XSession, x_time
 
 log = logging.getLogger(__name__)
 
@@ -153,13 +153,13 @@ class Stream(tweepy.StreamingClient):  # type: ignore[misc]
             if self._stopping is not None:
                 self.disconnect()
                 return
-        content = self.response.headers.get("content-type", "json") if self.response else "json"
-        if "json" not in content:
+        headers: Mapping[str, str] = self.response.headers if self.response else {}
+        if "json" not in headers.get("content-type", "json"):
             # A proxy's page: each of its lines would be a dead letter, and counted as paid.
             self.on_request_error(200)
             return
         self._accepted_at = time.monotonic()
-        self.handler.connected()
+        self.handler.connected(x_time(headers))
 
     def on_data(self, raw_data: bytes) -> None:
         """Pass a line on; tweepy's own on_data fails on a rule without a tag."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -226,6 +227,14 @@ class XApi:
         if not isinstance(body, dict):
             raise XRefusedError(XRefusal.stranger(response.status_code, response.text))
         return body, response.headers
+
+
+def x_time(headers: Mapping[str, str]) -> float | None:
+    """Return X's time of an answer, seconds since 1970, by its Date header."""
+    try:
+        return parsedate_to_datetime(headers["Date"]).timestamp()
+    except (KeyError, ValueError):
+        return None
 
 
 class _Bearer(requests.auth.AuthBase):
