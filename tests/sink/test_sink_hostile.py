@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import gzip
@@ -10,14 +11,17 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.responses import Response
 
+from sink.endpoint import Endpoint, MessageWriter
 from sink.faults import PassingError, PoisonError, RefusedError
-from sink.push import BODY_COST, LARGE_SHARE, MAX_BODY_BYTES, Memory, decode, read
+from sink.push import BODY_COST, LARGE_SHARE, MAX_BODY_BYTES, VALUE_COST, Memory, decode, read
 from sink.rows import TableSchema
 from tests.sink.deployed import SCHEMAS, Function, event, post, push
 
@@ -246,6 +250,33 @@ async def test_memory_is_claimed_as_bytes_arrive_and_given_back() -> None:
             assert len(await read(SCOPE, received(2_000), claim)) == 2_000
     with memory.claim() as claim:
         assert len(await read(SCOPE, received(MAX_BODY_BYTES), claim)) == MAX_BODY_BYTES
+
+
+async def test_what_parsing_makes_of_a_body_is_claimed_too() -> None:
+    """A small body of many values holds what they take in memory until its answer."""
+    endpoint, go_on = Endpoint(), asyncio.Event()
+    body = push(b"[" + b"1," * 100_000 + b"1]")
+    held = 0
+
+    class Waiting:
+        async def write(self, _: object) -> Response:
+            nonlocal held
+            held += 1
+            await go_on.wait()
+            return Response(status_code=204)
+
+    async def whole() -> dict[str, Any]:
+        return {"type": "http.request", "body": body}
+
+    endpoint._writer = cast("MessageWriter", Waiting())
+    asked = [endpoint.answer(Request({"type": "http", **SCOPE}, whole)) for _ in range(30)]
+    tasks = [asyncio.create_task(each) for each in asked]
+    while held + sum(task.done() for task in tasks) < len(tasks):
+        await asyncio.sleep(0)
+    assert held == LARGE_SHARE // (BODY_COST * len(body) + VALUE_COST * 100_002)
+    go_on.set()
+    codes = [answer.status_code for answer in await asyncio.gather(*tasks)]
+    assert codes == [204] * held + [503] * (30 - held)
 
 
 async def test_refused_bodies_hold_nothing() -> None:
