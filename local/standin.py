@@ -12,8 +12,10 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any, Self, TypeVar, cast
+
+from aiohttp import web
 
 T = TypeVar("T")
 HOST = "127.0.0.1"
@@ -48,6 +50,35 @@ def ask(url: str, content: object = None, method: str | None = None) -> str:
     except urllib.error.HTTPError as error:
         with error:
             raise OSError(f"{url}: {error.code}: {error.read().decode()}") from error
+
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def shows(figures: Callable[[], object]) -> Handler:
+    """A control page that answers with figures as JSON."""
+
+    async def page(_: web.Request) -> web.Response:
+        return web.json_response(figures())
+
+    return page
+
+
+def does(act: Callable[[Any], object]) -> Handler:
+    """A control page that does what a request's JSON says, and answers with the result.
+
+    What `act` can't do (KeyError, TypeError, ValueError) is 400 with {"error": its words}.
+    """
+
+    async def page(request: web.Request) -> web.Response:
+        try:
+            return web.json_response(act(json.loads(await request.read())))
+        except KeyError as error:
+            return web.json_response({"error": f"{request.path}: {error} is missing"}, status=400)
+        except (TypeError, ValueError) as error:
+            return web.json_response({"error": f"{request.path}: {error}"}, status=400)
+
+    return page
 
 
 def port(text: str) -> int:

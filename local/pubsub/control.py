@@ -5,38 +5,27 @@ GET /stats -> Broker.stats(). POST /faults takes {"publish_unavailable_seconds":
 GET /v3/projects/P/timeSeries is Cloud Monitoring's, of the two metrics that `tweets doctor` reads.
 """
 
-import json
 import re
+from typing import Any
 
 from aiohttp import web
 
 from local.pubsub.broker import Broker
+from local.standin import does, shows
 
 
 def control_app(broker: Broker) -> web.Application:
     """The aiohttp application over one broker; run it on the broker's event loop."""
 
-    async def stats(_: web.Request) -> web.Response:
-        return web.json_response(broker.stats())
-
-    async def faults(request: web.Request) -> web.Response:
-        try:
-            wanted = json.loads(await request.read())
-            _apply(broker, wanted)
-        except (ValueError, TypeError) as error:
-            return web.json_response({"error": f"POST /faults: {error}"}, status=400)
-        return web.json_response({})
-
     async def series(request: web.Request) -> web.Response:
-        return web.json_response(
-            {"timeSeries": _series(broker, request.match_info["project"], request.query["filter"])}
-        )
+        found = _series(broker, request.match_info["project"], request.query["filter"])
+        return web.json_response({"timeSeries": found})
 
     app = web.Application()
     app.add_routes(
         [
-            web.get("/stats", stats),
-            web.post("/faults", faults),
+            web.get("/stats", shows(broker.stats)),
+            web.post("/faults", does(lambda wanted: _apply(broker, wanted))),
             web.get("/v3/projects/{project}/timeSeries", series),
         ]
     )
@@ -62,7 +51,7 @@ def _series(broker: Broker, project: str, wanted: str) -> list[dict[str, object]
     return [{"points": [{"value": {"int64Value": str(values[metric[1]])}}]}]
 
 
-def _apply(broker: Broker, wanted: object) -> None:
+def _apply(broker: Broker, wanted: object) -> dict[str, Any]:
     if not isinstance(wanted, dict) or not wanted:
         raise TypeError('the body must be a JSON object, such as {"redeliver": 0.1, "count": 10}')
     unknown = sorted(wanted.keys() - {"publish_unavailable_seconds", "redeliver", "count"})
@@ -74,3 +63,4 @@ def _apply(broker: Broker, wanted: object) -> None:
         broker.faults.redeliver(float(wanted.get("redeliver", 0)), int(wanted.get("count", 0)))
     if "publish_unavailable_seconds" in wanted:
         broker.faults.publish_unavailable(float(wanted["publish_unavailable_seconds"]))
+    return {}

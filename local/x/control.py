@@ -4,11 +4,11 @@ import time
 from dataclasses import fields
 from typing import Any
 
-import orjson
 from aiohttp import web
 
+from local.standin import does, shows
 from local.x.compliance import ComplianceEndpoints
-from local.x.faults import FaultError, XFaults
+from local.x.faults import XFaults
 from local.x.ledger import Ledger
 from local.x.problems import answer
 from local.x.settings import CHANGEABLE, Settings
@@ -38,16 +38,16 @@ class Control:
     def routes(self) -> list[web.RouteDef]:
         """Return the routes under /_standin."""
         return [
-            web.get("/_standin/stats", self.stats),
+            web.get("/_standin/stats", shows(self.snapshot)),
             web.get("/_standin/delivered", self.delivered),
             web.get("/_standin/poison", self.poison),
             web.get("/_standin/missed", self.missed),
             web.get("/_standin/reposts", self.reposts),
-            web.get("/_standin/faults", self.pending),
-            web.post("/_standin/faults", self.add_faults),
-            web.delete("/_standin/faults", self.clear_faults),
-            web.post("/_standin/settings", self.change),
-            web.post("/_standin/deleted", self.forget),
+            web.get("/_standin/faults", shows(lambda: self._faults.pending)),
+            web.post("/_standin/faults", does(self.add_faults)),
+            web.delete("/_standin/faults", shows(self.clear_faults)),
+            web.post("/_standin/settings", does(self.change)),
+            web.post("/_standin/deleted", does(self.forget)),
         ]
 
     def snapshot(self) -> dict[str, Any]:
@@ -70,10 +70,6 @@ class Control:
             "count": self._settings.count,
             "now": time.time(),
         }
-
-    async def stats(self, _: web.Request) -> web.Response:
-        """Return the figures."""
-        return answer(self.snapshot())
 
     async def delivered(self, request: web.Request) -> web.Response:
         """Return deliveries from position `since` (at most `limit`), a line each: id, unix time.
@@ -111,48 +107,29 @@ class Control:
         found = (post.id for post in posts if "is:retweet" in post.template.post.subject.marks)
         return web.Response(text="".join(f"{number}\n" for number in found))
 
-    async def pending(self, _: web.Request) -> web.Response:
-        """Return the faults still to come."""
-        return answer(self._faults.pending)
-
-    async def add_faults(self, request: web.Request) -> web.Response:
+    def add_faults(self, faults: object) -> dict[str, int]:
         """Add one fault or a list of them."""
-        try:
-            count = self._faults.add(orjson.loads(await request.read()))
-        except (orjson.JSONDecodeError, FaultError) as error:
-            return answer({"error": str(error)}, 400)
-        return answer({"pending": count})
+        return {"pending": self._faults.add(faults)}
 
-    async def clear_faults(self, _: web.Request) -> web.Response:
+    def clear_faults(self) -> dict[str, int]:
         """Forget the faults still to come."""
         self._faults.pending.clear()
-        return answer({"pending": 0})
+        return {"pending": 0}
 
-    async def change(self, request: web.Request) -> web.Response:
+    def change(self, wanted: dict[str, Any]) -> dict[str, list[str]]:
         """Change settings while it runs, and `usage`, `usage_cap`, `cap_reset_day`."""
-        wanted = orjson.loads(await request.read())
         usage = {"usage": "used", "usage_cap": "cap", "cap_reset_day": "cap_reset_day"}
-        unknown = set(wanted) - set(CHANGEABLE) - set(usage)
-        if unknown:
-            return answer(
-                {"error": f"cannot change {sorted(unknown)}: only {[*CHANGEABLE, *usage]}"}, 400
-            )
+        if unknown := sorted(set(wanted) - set(CHANGEABLE) - set(usage)):
+            raise ValueError(f"cannot change {unknown}: only {[*CHANGEABLE, *usage]}")
         current = {item.name: getattr(self._settings, item.name) for item in fields(Settings)}
-        try:
-            checked = Settings(**{**current, **wanted})
-        except (TypeError, ValueError) as error:
-            return answer({"error": str(error)}, 400)
+        checked = Settings(**{**current, **wanted})
         for name in set(wanted) & set(CHANGEABLE):
             setattr(self._settings, name, getattr(checked, name))
         for name in set(wanted) & set(usage):
             setattr(self._ledger.usage, usage[name], wanted[name])
-        return answer({"changed": sorted(wanted)})
+        return {"changed": sorted(wanted)}
 
-    async def forget(self, request: web.Request) -> web.Response:
+    def forget(self, gone: dict[str, Any]) -> dict[str, int]:
         """Mark posts or users as gone: {"type": "tweets", "ids": [...], "reason": "deleted"}."""
-        body = orjson.loads(await request.read())
-        try:
-            self._compliance.forget(body["type"], body["ids"], body.get("reason", "deleted"))
-        except (KeyError, TypeError, ValueError) as error:
-            return answer({"error": str(error)}, 400)
-        return answer({"marked": len(body["ids"])})
+        self._compliance.forget(gone["type"], gone["ids"], gone.get("reason", "deleted"))
+        return {"marked": len(gone["ids"])}

@@ -115,7 +115,7 @@ def test_bad_fault_request(body: object) -> None:
             control(server, "/faults", body)
         with caught.value as answer:
             assert answer.code == 400
-            assert json.load(answer)["error"].startswith("POST /faults:")
+            assert json.load(answer)["error"].startswith("/faults: ")
 
 
 def test_backlog_survives_kill(connect: Connect, tmp_path: Path) -> None:
