@@ -17,7 +17,7 @@ import tweepy
 from google.cloud import pubsub_v1
 
 from producer.fields import asked
-from producer.stream import XAdapter
+from producer.transport import XAdapter
 
 
 class TwitterStream(tweepy.StreamingClient):  # type: ignore[misc]

@@ -17,7 +17,7 @@ import pytest
 import requests
 
 from local.x import XServer
-from producer import stream, x_api
+from producer import transport, x_api
 from producer.lines import Lines
 from producer.reconcile import reconcile
 from producer.rules import Rule
@@ -230,7 +230,7 @@ def test_compressed_stream() -> None:
 
 def test_huge_line_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line longer than the bound is told with its start and length; the lines around are read."""
-    monkeypatch.setattr(stream, "MAX_LINE", 100_000)
+    monkeypatch.setattr(transport, "MAX_LINE", 100_000)
     huge = b"x" * 1_000_000
     wire = CHUNKED + _chunk(b"one\r\n" + huge + b"\r\ntwo\r\n") + b"0\r\n\r\n"
     handler = Handler()
@@ -245,8 +245,8 @@ def test_huge_line_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_silence_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that is silent for the read time-out is ended as stalled; X's 20 s are within it."""
-    assert stream.READ_TIMEOUT == 30
-    monkeypatch.setattr(stream, "READ_TIMEOUT", 0.3)
+    assert transport.READ_TIMEOUT == 30
+    monkeypatch.setattr(transport, "READ_TIMEOUT", 0.3)
 
     def answer(sock: socket.socket) -> None:
         sock.sendall(CHUNKED + _chunk(b"one\r\n"))
