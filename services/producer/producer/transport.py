@@ -9,17 +9,14 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from producer.lines import MAX_LINE
+from producer.lines import MAX_LINE, Lines
 from producer.x_api import CONNECT_TIMEOUT
-
-if TYPE_CHECKING:
-    from producer.stream import Stream
 
 # X sends a blank line each 20 s, often at exactly 20 s.
 READ_TIMEOUT = 30.0
@@ -27,6 +24,23 @@ CHUNK = 16_384
 # On a busy stream posts gather on the wire for so long: a transaction for some costs less than one
 # for each. X's cap is a post each 4 ms.
 GATHER = 0.02
+
+
+class LineReader(Protocol):
+    """Who made the connection (stream.Stream)."""
+
+    handler: Lines
+    response: LineResponse | None
+    running: bool
+
+    def drained(self) -> bool:
+        """Whether a stop was asked for and its time is up."""
+
+    def rest(self) -> None:
+        """Return when more may be read."""
+
+    def on_page(self, text: bytes) -> None:
+        """A page came under the type of a stream."""
 
 
 class XAdapter(HTTPAdapter):
@@ -39,7 +53,7 @@ class XAdapter(HTTPAdapter):
     def __init__(
         self,
         base_url: str,
-        connection: Stream | None = None,
+        connection: LineReader | None = None,
         receive_buffer: int | None = None,
     ) -> None:
         self._pool: dict[str, Any] = {}
@@ -83,10 +97,10 @@ class LineResponse(requests.Response):
     and without bound, and with 64 KB chunks holds back posts when the answer is not chunked.
     """
 
-    client: Stream
+    client: LineReader
 
     @classmethod
-    def of(cls, response: requests.Response, client: Stream) -> LineResponse:
+    def of(cls, response: requests.Response, client: LineReader) -> LineResponse:
         """Return the same response as a LineResponse."""
         lines = cls()
         lines.__dict__.update(response.__dict__)
