@@ -33,7 +33,7 @@ def build_archive(name: str, source: Path, patterns: Iterable[str]) -> Path:
     """
     buffer = io.BytesIO()
     # Stored, not deflated: what deflate makes of a file differs from one zlib to another.
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for path in _matching(name, source, patterns):
             entry = zipfile.ZipInfo(path.relative_to(source).as_posix(), _EPOCH)
             entry.external_attr = 0o644 << 16
