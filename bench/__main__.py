@@ -11,24 +11,18 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
 
 from bench.child import BenchError
 from bench.results import LATEST, Section, about, console, write
-from local.standin import bypass_proxies
+from local.standin import OneLineParser, bypass_proxies
 
 PARTS = ("producer", "sink", "end-to-end", "program", "cost")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"bench: error: {message}; --help lists what there is\n")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure what is asked for."""
     bypass_proxies()
-    parser = _Parser(prog="python -m bench", description=__doc__)
+    parser = OneLineParser(prog="python -m bench", description=__doc__)
     parser.add_argument("part", nargs="?", choices=[*PARTS, "all"], default="all")
     parser.add_argument("--quick", action="store_true", help="few and small runs: no real figures")
     parser.add_argument("--pairs", type=int, help="runs of each thing (default 5, quick 1)")

@@ -13,7 +13,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from typing import Any, Self, TypeVar, cast
+from typing import Any, NoReturn, Self, TypeVar, cast
 
 from aiohttp import web
 
@@ -79,6 +79,16 @@ def does(act: Callable[[Any], object]) -> Handler:
             return web.json_response({"error": f"{request.path}: {error}"}, status=400)
 
     return page
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line, without the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        self.exit(
+            2, f"{self.prog.split('.')[-1].split()[-1]}: {message}; --help lists what there is\n"
+        )
 
 
 def port(text: str) -> int:

@@ -14,7 +14,7 @@ from local.bigquery.emulator import BigQueryProcess, DataDirectoryError, Emulato
 
 def main(argv: list[str] | None = None) -> int:
     """Run the stand-in until SIGTERM or SIGINT; 2 when it cannot start, with one line on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m local.bigquery", description=stand_in.__doc__)
+    parser = standin.OneLineParser(prog="python -m local.bigquery", description=stand_in.__doc__)
     parser.add_argument("--port", type=standin.port, default=9050, help="0 takes a free one")
     parser.add_argument("--project", default=PROJECT, help=f"default project ({PROJECT})")
     parser.add_argument("--data-dir", type=Path, help="keep the data here; else it is forgotten")

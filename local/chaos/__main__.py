@@ -17,57 +17,39 @@ import tempfile
 import time
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 from local.chaos.report import content, lines, verdict
 from local.chaos.run import RULES, ChaosRun, Progress
 from local.chaos.schedule import full_plan
 from local.chaos.spend import spend
+from local.demo.flags import number, whole
 from local.demo.stack import LocalStack
 from local.machine.errors import BadInputError, StackError
-from local.standin import bypass_proxies
+from local.standin import OneLineParser, bypass_proxies
 
 LEAST_POSTS = 20_000
 """Below it the faults stand so close that one hides another."""
 EVERY = 5.0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"chaos: {message}; --help lists what there is\n")
-
-
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; argparse ends with one line and exit code 2 at what it can't read."""
-    parser = _Parser(prog="python -m local.chaos", description=__doc__)
+    parser = OneLineParser(prog="python -m local.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="of the schedule and of the posts")
     parser.add_argument(
         "--posts",
-        type=_posts,
+        type=whole(LEAST_POSTS),
         default=100_000,
         help=f"that X delivers, {LEAST_POSTS} or more (default %(default)s)",
     )
     parser.add_argument(
-        "--rate", type=_rate, default=1000.0, help="posts a second (default %(default)g)"
+        "--rate",
+        type=number(1, 100_000),
+        default=1000.0,
+        help="posts a second (%(default)g)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     return parser.parse_args(argv)
-
-
-def _posts(text: str) -> int:
-    if not text.isdecimal() or int(text) < LEAST_POSTS:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from {LEAST_POSTS} up")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not 1 <= number <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 1 to 100000")
-    return number
 
 
 class _Screen:

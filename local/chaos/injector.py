@@ -17,6 +17,7 @@ import psutil
 from local.chaos.letters import dead_letters
 from local.chaos.machine import Machine
 from local.chaos.schedule import TARGETS, Fault
+from local.demo.figures import read_backlog
 from local.demo.stack import LocalStack
 from local.machine.errors import StackError
 from local.standin import ask
@@ -163,7 +164,13 @@ class Injector:
         before = self._redelivered()
         wanted = {"redeliver": 0.5, "count": fault.options["count"]}
         ask(f"{self._stack.pubsub_control_url}/faults", wanted)
-        self._wait(lambda: self._redelivered() > before, "a message that is delivered again")
+
+        def hit() -> bool:
+            if not read_backlog(self._stack):
+                self._more_posts()
+            return self._redelivered() > before
+
+        self._wait(hit, "a message that is delivered again")
 
     def _redelivered(self) -> int:
         return int(self._pubsub_faults()["redelivered"])
@@ -206,6 +213,7 @@ class Injector:
                 found = [int(line.split()[0]) for line in ask(page).splitlines()]
                 # A post made before could be in the table already and be sent a second time.
                 ids = set([each for each in found if made_at(each) / 1000 > begun][:wanted])
+                self._more_posts()
                 return len(ids) == wanted
 
             self._wait(known, "posts whose rows could be rejected")
@@ -223,16 +231,17 @@ class Injector:
             )
 
     def _wait(self, done: Callable[[], bool], what: str) -> None:
-        """Wait for what needs posts: X makes more of them where it has made all."""
         deadline = time.monotonic() + _PATIENCE
         while not done():
             if time.monotonic() > deadline:
                 raise StackError(f"waited {_PATIENCE:.0f} s for {what}")
-            # What it made and nobody got counts too: it makes no other post in its place.
-            if (now := read_stats(self._stack.x_url))["made"] >= now["count"]:
-                wanted = {"count": now["count"] + MORE}
-                ask(f"{self._stack.x_url}/_standin/settings", wanted)
             time.sleep(0.1)
+
+    def _more_posts(self) -> None:
+        """Let X make more where it has made all: a fault waits for some."""
+        # What it made and nobody got counts too: it makes no other post in its place.
+        if (now := read_stats(self._stack.x_url))["made"] >= now["count"]:
+            ask(f"{self._stack.x_url}/_standin/settings", {"count": now["count"] + MORE})
 
     def _reject_all(self) -> None:
         if self.rejected:

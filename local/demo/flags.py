@@ -6,12 +6,13 @@ import argparse
 import json
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 import yaml
 
 from local.machine.launcher import PORTS
+from local.standin import OneLineParser
 
 DESCRIPTION = """The whole pipeline on this machine, with synthetic posts, until Ctrl-C.
 However it ends, the posts stop, what is on the way arrives, and each post is accounted for.
@@ -23,14 +24,14 @@ EASY = 25.0
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; argparse ends with one line and exit code 2 at what it can't read."""
-    parser = _Parser(prog="python -m local.demo", description=DESCRIPTION)
+    parser = OneLineParser(prog="python -m local.demo", description=DESCRIPTION)
     parser.add_argument(
         "--rate",
-        type=_number,
+        type=number(0),
         help=f"posts a second; 0 as fast as they are read (default {EASY:g}, with --count 0)",
     )
-    parser.add_argument("--count", type=_count, help="end after so many posts, with a verdict")
-    parser.add_argument("--duration", type=_number, help="end so many seconds after it is up")
+    parser.add_argument("--count", type=whole(1), help="end after so many posts, with a verdict")
+    parser.add_argument("--duration", type=number(0), help="end so many seconds after it is up")
     parser.add_argument("--seed", type=int, help="same seed and rules, same posts")
     parser.add_argument("--stack", default="dev", help="which Pulumi.<stack>.yaml (%(default)s)")
     parser.add_argument(
@@ -60,25 +61,31 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"demo: {message}; --help lists what there is\n")
+def number(least: float, most: float = math.inf) -> Callable[[str], float]:
+    """Reads a number of a command line, from `least` to `most`; never infinite."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most or value == math.inf:
+            reach = "up" if most == math.inf else f"to {most:g}"
+            raise argparse.ArgumentTypeError(f"{text!r} must be a number from {least:g} {reach}")
+        return value
+
+    return read
 
 
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number from 0 up")
-    return number
+def whole(least: int) -> Callable[[str], int]:
+    """Reads a whole number of a command line, from `least` up."""
 
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from {least} up")
+        return int(text)
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 1 up")
-    return int(text)
+    return read
 
 
 def _setting(text: str) -> tuple[str, object]:

@@ -1,6 +1,5 @@
 """`python -m local.pubsub`: the embedded Pub/Sub server as a process of its own."""
 
-import argparse
 import logging
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from local.pubsub.server import PubSubServer
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; 2 when a port or the data directory cannot be had."""
-    parser = argparse.ArgumentParser(prog="python -m local.pubsub", description=__doc__)
+    parser = standin.OneLineParser(prog="python -m local.pubsub", description=__doc__)
     parser.add_argument("--port", type=standin.port, default=8085, help="gRPC, 0 for a free one")
     parser.add_argument("--data-dir", type=Path, help="unacknowledged messages survive here")
     parser.add_argument("--control-port", type=standin.port, help="GET /stats, POST /faults")

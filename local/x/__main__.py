@@ -1,6 +1,5 @@
 """`python -m local.x`: the X stand-in as a process of its own."""
 
-import argparse
 import sys
 
 from local import standin
@@ -9,7 +8,7 @@ from local.x.server import XServer
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m local.x", description=__doc__)
+    parser = standin.OneLineParser(prog="python -m local.x", description=__doc__)
     parser.add_argument("--port", type=standin.port, default=0, help="0 picks a free one (default)")
     parser.add_argument(
         "--rate", type=float, default=0.0, help="posts a second, 0 as fast as read (default)"

@@ -38,6 +38,7 @@ def test_a_redelivery_lasts_until_it_has_hit(
         stack = SimpleNamespace(
             pubsub_control_url=server.control_url,
             x_url=x.url,
+            pushed=[],
             processes={"producer": process},
             logs=tmp_path,
         )
