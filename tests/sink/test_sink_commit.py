@@ -143,6 +143,16 @@ async def test_table_that_refuses_every_row_is_doubted(
     assert await fates(committer, range(3)) == ["poison"] * 3
 
 
+async def test_refusals_that_name_no_column_are_doubted_too(
+    dataset: Dataset, committer: Committer
+) -> None:
+    """A table whose refusals name no column gives up no more rows than another."""
+    dataset.server.faults(reject_ids=list(range(60)))
+    found = await fates(committer, range(60))
+    assert 0 < found.count("poison") < SUSPICIOUS_ROWS
+    assert set(found[SUSPICIOUS_ROWS:]) == {"passing"}
+
+
 async def test_doubt_is_about_one_column(dataset: Dataset, committer: Committer) -> None:
     """Rows without a value in a refused column neither clear it nor suffer for it."""
     retype(dataset, "in_reply_to_user_id", "DATETIME")
