@@ -195,6 +195,16 @@ def test_only_a_used_up_limit_has_a_reset(make_x: MakeX) -> None:
     assert not MONTHLY & FINAL
 
 
+@pytest.mark.parametrize("issue", ["UsageCapExceeded", "CreditsDepleted", "SpendCapReached"])
+def test_what_is_spent_is_looked_at_by_the_hour(make_x: MakeX, issue: str) -> None:
+    """Whatever of the account's money is used up, it is no rate limit, and ends no first start."""
+    x = make_x()
+    x.app.faults.add({"kind": "http", "path": ROUTE, "issue": issue})
+    with pytest.raises(XRefusedError) as caught:
+        XApi(TOKEN, x.url).call("GET", ROUTE)
+    assert caught.value.refusal.kind in MONTHLY - FINAL
+
+
 def test_an_echoed_token_is_hidden_before_it_is_cut(make_x: MakeX) -> None:
     """A proxy that sends the request back does not bring the token, or a part of it, into words."""
     token = "B" * 60 + "%3D" + "C" * 60
