@@ -86,9 +86,8 @@ class OneLineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with exit code 2."""
-        self.exit(
-            2, f"{self.prog.split('.')[-1].split()[-1]}: {message}; --help lists what there is\n"
-        )
+        name = self.prog.split()[-1].rpartition(".")[2]
+        self.exit(2, f"{name}: {message}; --help lists what there is\n")
 
 
 def port(text: str) -> int:

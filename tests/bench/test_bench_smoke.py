@@ -114,7 +114,7 @@ def test_bad_words_get_one_line(words: list[str], capsys: pytest.CaptureFixture[
         main(words)
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("bench: argument ")
+    assert line.startswith("bench: ")
 
 
 def test_ratio_is_of_pairs() -> None:
