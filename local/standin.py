@@ -13,9 +13,12 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from typing import Any, NoReturn, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, cast
 
-from aiohttp import web
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 T = TypeVar("T")
 HOST = "127.0.0.1"
@@ -52,11 +55,9 @@ def ask(url: str, content: object = None, method: str | None = None) -> str:
             raise OSError(f"{url}: {error.code}: {error.read().decode()}") from error
 
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
-
-
 def shows(figures: Callable[[], object]) -> Handler:
     """A control page that answers with figures as JSON."""
+    from aiohttp import web  # not at the top: the demo and the commands have no need of it
 
     async def page(_: web.Request) -> web.Response:
         return web.json_response(figures())
@@ -69,6 +70,7 @@ def does(act: Callable[[Any], object]) -> Handler:
 
     What `act` can't do (KeyError, TypeError, ValueError) is 400 with {"error": its words}.
     """
+    from aiohttp import web
 
     async def page(request: web.Request) -> web.Response:
         try:
