@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -226,7 +227,7 @@ class Recorded(ViewReader):
 
     def __init__(self, reads: int) -> None:
         super().__init__(Settings("p.d", "http://127.0.0.1:9"))
-        self._reads, self.most = reads, dict[str, int]()
+        self._reads, self.most, self.asked = reads, dict[str, int](), list[str]()
 
     def bytes_read(self, query: Any) -> int:
         """The size."""
@@ -235,6 +236,7 @@ class Recorded(ViewReader):
     def rows(self, query: Any, most: int = MINIMUM_BYTES) -> list[Any]:
         """Note the bound."""
         self.most[query.name] = most
+        self.asked.append(query.name)
         return [Totals(0, 0, 0, 0, None, None, None, None)] if query.row is Totals else []
 
 
@@ -246,6 +248,25 @@ def test_one_bound_holds_for_a_whole_refresh(monkeypatch: pytest.MonkeyPatch) ->
     snapshot.take(reader, Window.last(DAY, NOW))
     assert len(reader.most) == 8
     assert 0.99 * 2**30 < sum(reader.most.values()) <= 2**30
+
+
+def test_viewers_of_one_view_share_its_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many look at a view within a refresh, each of its queries is asked once; the state
+    of the stream is one for all views.
+    """
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
+    reader = Recorded(reads=0)
+    desk = snapshot.Desk(reader, 60)
+
+    def viewer(rules: list[str]) -> None:
+        desk.condition()
+        desk.view(DAY, rules)
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(viewer, [["a", "b"], ["b", "a"]] * 8))
+    assert len(reader.asked) == len(set(reader.asked)) == 9
+    viewer([])
+    assert len(reader.asked) == 9 + 6
 
 
 def test_a_refresh_that_would_bill_more_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
