@@ -19,7 +19,8 @@ import pytest
 from producer import store as module
 from producer.gap import Coverage
 from producer.messages import LETTERS, POSTS, Entry, Message
-from producer.store import FILE, StateError, Store
+from producer.recovery import StateError
+from producer.store import FILE, Store
 
 BIG = 10**9
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 
 from producer.health import PortError
 from producer.log import redact, start_log
+from producer.recovery import StateError
 from producer.service import Service
 from producer.settings import Settings, SettingsError, log_level
-from producer.store import StateError
 from producer.x_api import ignore_netrc
 
 _EPILOG = """\

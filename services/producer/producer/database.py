@@ -1,23 +1,19 @@
-"""The store's file: its tables and rows, what is wrong with one, what a damaged one still gives.
+"""The store's file: its tables and rows, and what is wrong with one.
 
 Each row carries a CRC-32: SQLite finds a damaged page by its form, not a flipped bit in a value.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 
 from producer.messages import Message
-
-log = logging.getLogger(__name__)
 
 # No STRICT tables: SQLite before 3.37 does not know them.
 _TABLES = (
@@ -36,13 +32,11 @@ _TABLES = (
     "CREATE TABLE set_aside (at INTEGER NOT NULL, what TEXT NOT NULL, data BLOB NOT NULL)",
 )
 _COLUMNS = "seq, topic, made_at, packed, data, attributes, crc"
-_SELECT = f"SELECT {_COLUMNS} FROM messages"  # noqa: S608 - constants
+SELECT = f"SELECT {_COLUMNS} FROM messages"  # noqa: S608 - constants
 INSERT = f"INSERT INTO messages ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
 REPLACE_STATE = "INSERT OR REPLACE INTO state (name, value, crc) VALUES (?, ?, ?)"
 # SQLite quotes a damaged name in its message, which Python cannot decode then.
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
-# Seqs tried one by one behind a damaged page, before the rest is read from the end.
-_SEARCH = 5_000
 
 
 class Held(NamedTuple):
@@ -91,6 +85,12 @@ def disk_takes_nothing(error: BaseException) -> bool:
     return kind == sqlite3.SQLITE_FULL or (kind == sqlite3.SQLITE_IOERR and code not in reads)
 
 
+def code_of(error: BaseException) -> int:
+    """Return SQLite's kind of an error; what has none is damage."""
+    # The upper bits tell one I/O error from another. https://sqlite.org/rescode.html
+    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)) & 0xFF
+
+
 def problem(db: sqlite3.Connection) -> str | None:
     """Return what is wrong with a file, None where nothing is; make the tables of an empty one.
 
@@ -108,8 +108,8 @@ def problem(db: sqlite3.Connection) -> str | None:
         db.execute("COMMIT")
     elif tables != set(_TABLES):
         return "its tables are not the producer's"
-    for row in db.execute(_SELECT):
-        if not _is_sound(row):
+    for row in db.execute(SELECT):
+        if not is_sound(row):
             return f"message {row[0]} fails its checksum"
     for name, value, crc in db.execute("SELECT name, value, crc FROM state"):
         if state_row(name, value)[2] != crc:
@@ -124,7 +124,7 @@ def rows(db: sqlite3.Connection, topic: int, after: int, count: int) -> Iterator
         sqlite3.DatabaseError: the file can't be read, or a row fails its checksum.
     """
     # The topic as text of the query: the index of the letters is used only so.
-    query = f"{_SELECT} WHERE topic = {topic:d} AND seq > ? ORDER BY seq LIMIT ?"
+    query = f"{SELECT} WHERE topic = {topic:d} AND seq > ? ORDER BY seq LIMIT ?"
     for row in db.execute(query, (after, count)):
         if (held := held_of(row)) is None:
             raise sqlite3.DatabaseError(f"message {row[0]} fails its checksum")
@@ -141,7 +141,7 @@ def row_of(held: Held, *, pack: bool) -> tuple[Any, ...]:
 
 def held_of(row: Sequence[Any]) -> Held | None:
     """Return the message of a row, None where it is damaged."""
-    if not _is_sound(row):
+    if not is_sound(row):
         return None
     seq, topic, made_at, packed, data, attributes, _ = row
     message = Message(zlib.decompress(data) if packed else data, orjson.loads(attributes))
@@ -155,86 +155,8 @@ def state_row(name: str, value: object) -> tuple[str, object, int | None]:
     return name, value, zlib.crc32(value, zlib.crc32(name.encode("utf-8", "replace")))
 
 
-def recover(old: Path, db: sqlite3.Connection) -> tuple[int, int | None]:
-    """Copy what is intact in a damaged file to a new one.
-
-    Returns:
-        How many messages, and since when others may be lost (microseconds since 1970): no
-        earlier than what was covered last, nor than the oldest message held. None: not known.
-
-    Raises:
-        sqlite3.Error: the new file does not take it: what the old one holds is not lost.
-    """
-    count = 0
-    states: dict[str, bytes] = {}
-    try:
-        source = connect(old, read_only=True)
-    except UNREADABLE as error:
-        if disk_takes_nothing(error):
-            raise
-        log.warning("Nothing can be read from %s: %s", old, error)
-        return 0, None
-    with contextlib.closing(source):
-        batch: list[tuple[Any, ...]] = []
-        for row in _intact(source):
-            batch.append(row)
-            if len(batch) == 500:
-                count += _copy(db, batch)
-                batch = []
-        count += _copy(db, batch)
-        states = dict(_intact_states(source))
-        db.executemany(REPLACE_STATE, [state_row(*state) for state in states.items()])
-    try:
-        covered = orjson.loads(states["coverage"])["until"]
-        oldest = orjson.loads(states["held"])["since"]
-        return count, covered if oldest is None else min(covered, oldest)
-    except (KeyError, TypeError, ValueError):
-        return count, None
-
-
-def _copy(db: sqlite3.Connection, batch: Iterable[tuple[Any, ...]]) -> int:
-    before = db.total_changes
-    db.execute("BEGIN")
-    try:
-        db.executemany(INSERT.replace("INSERT", "INSERT OR IGNORE", 1), batch)
-        db.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
-            db.execute("ROLLBACK")
-        raise
-    return db.total_changes - before
-
-
-def _intact(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows that can be read and pass their checksum: from the first on, over damaged
-    pages; what is beyond a large damaged part from the last one backwards.
-    """
-    after, misses = -1, 0
-    query = f"{_SELECT} WHERE seq > ? ORDER BY seq"
-    while misses < _SEARCH:
-        try:
-            for row in db.execute(query, (after,)):
-                if _is_sound(row) and row[0] > after:
-                    after, misses = row[0], 0
-                    yield row
-        except UNREADABLE as error:
-            if disk_takes_nothing(error):
-                raise
-            after, misses = after + 1, misses + 1
-        else:
-            return
-    with contextlib.suppress(*UNREADABLE):
-        yield from (row for row in db.execute(f"{query} DESC", (after,)) if _is_sound(row))
-
-
-def _intact_states(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
-    with contextlib.suppress(*UNREADABLE):
-        for name, value, crc in db.execute("SELECT name, value, crc FROM state"):
-            if crc is not None and state_row(name, value)[2] == crc:
-                yield name, value
-
-
-def _is_sound(row: Sequence[Any]) -> bool:
+def is_sound(row: Sequence[Any]) -> bool:
+    """Whether a row of SELECT passes its checksum."""
     try:
         return bool(_crc(row) == row[6])
     except TypeError:

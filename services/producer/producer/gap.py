@@ -8,7 +8,8 @@ from typing import Any
 
 from producer.messages import ON_PURPOSE, event, now
 from producer.record import created_ms
-from producer.store import Damage, Store
+from producer.recovery import Damage
+from producer.store import Store
 
 # X's stream has no older posts (backfill_minutes is 5 at most): an odd id must not make a gap of
 # years, which somebody would pay to fill.

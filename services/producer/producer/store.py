@@ -26,6 +26,7 @@ from producer import database
 from producer.database import UNREADABLE, Held
 from producer.log import OncePerMinute
 from producer.messages import LETTERS, POSTS, Entry
+from producer.recovery import Damage, StateError, open_sound, replace
 
 log = logging.getLogger(__name__)
 
@@ -49,23 +50,6 @@ _DISK = {
 }  # fmt: skip
 
 _Value = TypeVar("_Value")
-
-
-class StateError(ValueError):
-    """STATE_DIR cannot be used: why, and what to do, in one line."""
-
-
-@dataclass(frozen=True)
-class Damage:
-    """What became of a damaged file.
-
-    Attributes:
-        since: what may be lost is no older, microseconds since 1970; None where this is not known.
-        detail: for an event.
-    """
-
-    since: int | None
-    detail: dict[str, Any]
 
 
 @dataclass
@@ -126,7 +110,7 @@ class Store:
                 "Stop it, or give this one a directory of its own."
             ) from None
         try:
-            self._db = self._open()
+            self._use(*open_sound(self.path))
         except BaseException:
             self._owned.close()
             raise
@@ -221,7 +205,7 @@ class Store:
                 return
             try:
                 if self._lost:
-                    self._db, self._lost = self._open(), False
+                    self._use(*open_sound(self.path))
                 self._write()
             except StateError as error:
                 self._hold(error, REPLACE_SECONDS)
@@ -314,10 +298,10 @@ class Store:
         """Note it and return True; replace the file and return False where that is the damage."""
         if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
             raise error
-        if _code(error) not in _DISK:
+        if database.code_of(error) not in _DISK:
             self._db.close()
             try:
-                self._db = self._replace(str(error))
+                self._use(*replace(self.path, str(error)))
             except StateError as fault:
                 self._lost = True
                 self._hold(fault, REPLACE_SECONDS)
@@ -337,79 +321,11 @@ class Store:
             "Make room in STATE_DIR, or let this user write there.",
         )
 
-    def _open(self) -> sqlite3.Connection:
-        db, fault = None, None
-        try:
-            # SQLite would delete the WAL of an empty file.
-            empty = self.path.exists() and self.path.stat().st_size == 0
-            db = None if empty else database.connect(self.path)
-            problem = "it is empty" if db is None else database.problem(db)
-            if db is not None and problem is None:
-                self._count(db)
-                return db
-        except (*UNREADABLE, OSError) as error:
-            fault, problem = error, str(error)
-        if db is not None:
-            db.close()
-        if fault and _code(fault) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            raise StateError(f"{self.path} is in use by another program: end it.")
-        if fault and database.disk_takes_nothing(fault):
-            raise StateError(
-                f"{self.path} cannot be opened ({fault}): the disk takes nothing, which is no "
-                "damage: make room in STATE_DIR, and start again."
-            )
-        return self._replace(str(problem))
-
-    def _replace(self, problem: str) -> sqlite3.Connection:
-        """Put the damaged file aside, begin a new one, take over what is intact in the old; where
-        the disk does not take all of that, the old one is back in its place.
-        """
-        aside = self.path.with_name(
-            f"{FILE}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-        )
-        names = [(Path(f"{self.path}{end}"), Path(f"{aside}{end}")) for end in ("", "-wal", "-shm")]
-        db, moved, made = None, [], []
-        try:
-            for old in self.path.parent.glob(f"{FILE}.damaged-*"):
-                old.unlink()  # the volume has no room for each
-            for source, target in names:
-                if source.exists():
-                    moved.append((source.rename(target), source))
-            made = [name for pair in names for name in pair]
-            db = database.connect(self.path)
-            database.problem(db)
-            recovered, since = database.recover(aside, db)
-        except (*UNREADABLE, OSError) as error:
-            if db is not None:
-                db.close()  # later it would delete the WAL of the old one, back under this name
-            with contextlib.suppress(OSError):
-                for target, source in moved:
-                    target.replace(source)
-                for name in set(made) - {source for _, source in moved}:
-                    name.unlink(missing_ok=True)
-            raise StateError(
-                f"{self.path} cannot be used ({problem}), and no new one can be made: {error}. "
-                "Let this user write there, and make room."
-            ) from None
-        self._count(db)
-        detail = {"damage": problem, "kept_in": str(aside), "messages_recovered": recovered}
-        self._damage = Damage(since, detail)
-        log.error(
-            "%s is damaged (%s). It is kept as %s; %d messages in it could be read and are "
-            "published; a gap tells which time may lack posts",
-            self.path, problem, aside, recovered,
-        )  # fmt: skip
-        return db
-
-    def _count(self, db: sqlite3.Connection) -> None:
+    def _use(self, db: sqlite3.Connection, damage: Damage | None) -> None:
+        self._db, self._lost, self._damage = db, False, damage or self._damage
         found = dict(db.execute("SELECT topic, count(*) FROM messages GROUP BY topic").fetchall())
         self.waiting = [found.get(POSTS, 0), found.get(LETTERS, 0)]
         for held in self._pending.rows:
             self.waiting[held.topic] += 1
         last = db.execute("SELECT max(seq) FROM messages").fetchone()[0]
         self._next = max(self._next, (last or 0) + 1)
-
-
-def _code(error: BaseException) -> int:
-    # The upper bits tell one I/O error from another. https://sqlite.org/rescode.html
-    return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)) & 0xFF
