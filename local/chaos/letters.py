@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from local.chaos.gaps import RecordedGap
 from local.demo.stack import LocalStack
-from operations.dead_letters import DeadLetter, DeadLetterQueue, subscriber_client
+from operations.dead_letters import DeadLetterQueue, subscriber_client
+from operations.letter import DeadLetter
 
 KEPT_LINE = 1_000_000
 """Of a line longer than this the producer may keep the start only."""

@@ -13,7 +13,7 @@ from local.chaos.letters import Letters
 from local.chaos.outcome import Outcome, worst_window
 from local.chaos.schedule import FIRST, KILL, LAST, Fault, full_plan
 from local.x.snowflake import first_at
-from operations.dead_letters import DeadLetter
+from operations.letter import DeadLetter
 from tests.chaos.plan import quick_plan
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -22,7 +22,7 @@ from google.api_core.exceptions import BadRequest
 
 from local.x import XServer
 from operations.dataset import Dataset, Purge
-from operations.dead_letters import DeadLetter
+from operations.letter import DeadLetter
 from operations.settings import Settings
 from operations.withdrawals import Withdrawals
 from operations.x_account import XAccount

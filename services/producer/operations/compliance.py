@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from operations.dataset import BUFFER_MINUTES, Dataset, Purge, parts
-from operations.dead_letters import LEASE_SECONDS, DeadLetter, DeadLetterQueue, subscriber_client
+from operations.dead_letters import LEASE_SECONDS, DeadLetterQueue, subscriber_client
 from operations.errors import UnavailableError, UnfinishedError
+from operations.letter import DeadLetter
 from operations.settings import Settings
 from operations.text import number, tell
 from operations.topic import TopicPublisher

@@ -13,8 +13,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from operations.dead_letters import DeadLetter, DeadLetterQueue, subscriber_client
+from operations.dead_letters import DeadLetterQueue, subscriber_client
 from operations.errors import UnavailableError, WrongInputError
+from operations.letter import DeadLetter
 from operations.settings import Settings
 from operations.text import harmless, moment, number, table, tell
 from operations.topic import TopicPublisher
