@@ -16,7 +16,7 @@ from google.cloud import pubsub_v1
 from bench.child import say, told
 from bench.posts import messages
 from producer.messages import Message
-from producer.outbox import BATCH_BYTES, BATCH_MESSAGES, LINGER
+from producer.sender import BATCH_BYTES, BATCH_MESSAGES, LINGER
 
 
 def publish(ready: list[Message], topic: str, count: int) -> None:

@@ -8,7 +8,7 @@ from google.api_core.retry import Retry
 
 from operations.text import harmless
 from producer.messages import Message
-from producer.outbox import BATCH_BYTES, BATCH_MESSAGES, publisher_client
+from producer.sender import BATCH_BYTES, BATCH_MESSAGES, publisher_client
 
 PUBLISH_SECONDS = 30.0
 
