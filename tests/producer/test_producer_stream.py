@@ -214,6 +214,33 @@ def test_what_came_at_once_is_kept_at_once(begun: bytes) -> None:
         thread.join(5)
 
 
+@pytest.mark.parametrize(("size", "least", "most"), [(4_096, 1, 40_000), (None, 60_000, 10**9)])
+def test_with_a_budget_little_is_on_the_way(size: int | None, least: int, most: int) -> None:
+    """With a budget the socket takes little that is not read, from the connect on and uncompressed;
+    without one the system decides.
+    """
+    sent, full = [0], threading.Event()
+
+    def answer(sock: socket.socket) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        sock.sendall(CHUNKED)
+        sock.settimeout(0.3)
+        with suppress(TimeoutError):
+            while sent[0] < 1_000_000:
+                sent[0] += sock.send(_chunk(b"x" * 1000 + b"\r\n"))
+        full.set()
+
+    class Still(Handler):
+        def connected(self, x_time: float | None) -> None:
+            """Read nothing for as long as X has anywhere to send."""
+            full.wait(20)
+
+    with serving(answer) as (url, heads):
+        Stream("some-token", url, Still(), size).read({})
+    assert least <= sent[0] <= most
+    assert (b"Accept-Encoding: identity" in heads[0]) == (size is not None)
+
+
 def test_compressed_stream() -> None:
     """A stream that X compresses is read line by line too."""
     packer = zlib.compressobj(wbits=16 + zlib.MAX_WBITS)

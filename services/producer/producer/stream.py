@@ -71,6 +71,9 @@ class Stream(tweepy.StreamingClient):  # type: ignore[misc]
     ) -> None:
         super().__init__(token, chunk_size=CHUNK)
         self.session = XSession(token)
+        if receive_buffer is not None:
+            # Compressed, four times as many posts would be in the buffer, and bought with it.
+            self.session.headers["Accept-Encoding"] = "identity"
         self.session.mount(XAdapter.TWEEPY_BASE, XAdapter(base_url, self, receive_buffer))
         self.handler = handler
         self.response: LineResponse | None = None
