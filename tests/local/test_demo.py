@@ -105,11 +105,9 @@ def test_a_counted_run_ends_with_its_verdict() -> None:
 
 def test_each_of_two_demos_is_found_and_ends_with_its_verdict() -> None:
     """The query command asks the one started last that runs; a time and SIGTERM end as a count."""
-    with demo("--rate", "30", "--seed", "1") as first:
+    with demo("--rate", "3", "--seed", "1") as first:
         wait_for(first, r" [1-9]\d* rows,")
-        with demo(
-            "--rate", "30", "--duration", "30", "--config", "tweets:dataset=second"
-        ) as second:
+        with demo("--rate", "3", "--duration", "30", "--config", "tweets:dataset=second") as second:
             wait_for(second, r" [1-9]\d* rows,")
             answer = ask("SELECT 'found' AS it FROM second.tweets LIMIT 1")
             assert "found" in answer.stdout, answer.stderr
@@ -129,7 +127,7 @@ def test_each_of_two_demos_is_found_and_ends_with_its_verdict() -> None:
 
 def test_ctrl_c_and_kill_leave_nothing_but_the_data(tmp_path: Path) -> None:
     """Ctrl-C and `kill -9` both leave no process; the next run on the directory has the rows."""
-    flags = ("--rate", "50", "--data-dir", str(tmp_path / "data"))
+    flags = ("--rate", "5", "--data-dir", str(tmp_path / "data"))
     with demo(*flags, tmp=tmp_path) as process:
         wait_for(process, r" [1-9]\d* rows,")
         children = psutil.Process(process.pid).children(recursive=True)
