@@ -145,6 +145,25 @@ def test_a_clock_that_is_wrong_from_the_first_byte(store: Store, wrong: int, fir
     assert row["gap_to"] < timestamp(true + 60_000_000)
 
 
+@pytest.mark.parametrize("wrong", [-1_800, -3, 7_200])
+@pytest.mark.parametrize("first", ["post", "keep-alive"])
+def test_a_gap_under_a_wrong_clock_ends_no_earlier_than_it_did(
+    store: Store, wrong: int, first: str
+) -> None:
+    """X's Date header has whole seconds, so X's clock by it is up to a second behind."""
+    whole = 1_795_348_800_000_000
+    true = whole + 900_000
+    coverage = Coverage(store, "me")
+    coverage.met(whole / 1e6)
+    ours = true + wrong * 1_000_000
+    coverage.covered(ours, first_at((true - 500_000) / 1_000))
+    coverage.ended("disconnected")
+    row = coverage.resumed(ours, first_at(true / 1_000) if first == "post" else None, 0)
+    assert row is not None
+    assert row["gap_from"] <= timestamp(true - 500_000)
+    assert timestamp(true) <= row["gap_to"] < timestamp(true + 60_000_000)
+
+
 def test_keep_alives_of_a_quiet_stream_cover_what_passes(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

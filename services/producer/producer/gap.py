@@ -14,8 +14,10 @@ from producer.store import Store
 # X's stream has no older posts (backfill_minutes is 5 at most): an odd id must not make a gap of
 # years, which somebody would pay to fill.
 _LATEST = 300_000_000
-# Two clocks that differ by less are taken for right: the Date header has whole seconds.
+# Two clocks that differ by less are taken for right.
 _CLOCKS_AGREE = 5_000_000
+# X tells its time in whole seconds (the Date header): it may be so much later.
+_DATE = 1_000_000
 DAMAGED = "state_damaged"
 
 
@@ -105,15 +107,20 @@ class Coverage:
         if backfill_minutes:
             detail["backfill_minutes"] = backfill_minutes
         begin, end = gap["from"], at
+        made = created_ms(post_id) * 1_000 if post_id is not None else at
         if begin is not None:
             passed = int((time.monotonic() - self._opened) * 1e6)
-            made = created_ms(post_id) * 1_000 if post_id is not None else at
             if at < begin + passed:
                 # The clock was set back: what passed by the other clock, and X's time, are later.
                 end = max(begin + passed, min(made, begin + passed + _LATEST))
             elif at > made + _LATEST:
                 # The clock is ahead: a gap that ends in the future would be paid for.
                 end = max(begin + passed, made)
+        # What is missing was made before the first post, though our clock may be behind.
+        if end < made <= end + _LATEST:
+            end = made
+        if post_id is None and self._x_is_ahead and at < (by_x := self._by_date()):
+            end = max(end, by_x + _DATE)
         return event(
             "gap",
             self._producer,
@@ -137,8 +144,11 @@ class Coverage:
         if self._store is not None:
             self._store.append(states={"coverage": self.state()})
 
+    def _by_date(self) -> int:
+        return int(self._x_is_ahead + time.monotonic() * 1e6)
+
     def _right(self, at: int) -> int:
-        by_x = int(self._x_is_ahead + time.monotonic() * 1e6)
+        by_x = self._by_date()
         return by_x if self._x_is_ahead and abs(at - by_x) > _CLOCKS_AGREE else at
 
     def _open(self, since: int | None, reason: str, detail: dict[str, Any] | None) -> None:
