@@ -164,6 +164,17 @@ def test_a_gap_under_a_wrong_clock_ends_no_earlier_than_it_did(
     assert timestamp(true) <= row["gap_to"] < timestamp(true + 60_000_000)
 
 
+def test_a_clock_that_is_a_little_ahead_begins_no_gap_late(store: Store) -> None:
+    """Of the first sign of life only its time is known, and X's own is never ahead."""
+    true = 1_795_348_800_900_000
+    coverage = Coverage(store, "me")
+    coverage.met(true // 1_000_000)
+    coverage.covered(true + 3_000_000)
+    coverage.ended("disconnected")
+    assert coverage.gap is not None
+    assert true - 1_000_000 <= coverage.gap["from"] <= true
+
+
 def test_keep_alives_of_a_quiet_stream_cover_what_passes(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

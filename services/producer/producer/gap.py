@@ -67,7 +67,8 @@ class Coverage:
             self.until = self._by_x = made_at(at, post_id, self._by_x)
             self.last_id = post_id
         elif seen is None or self.until is None:
-            self.until = at  # by our clock alone: the next post is not bound by it
+            # By our clock, where X's is not behind it: the next post is not bound by it.
+            self.until = min(at, self._by_date()) if self._x_is_ahead else at
         else:
             passed = int((self._seen - seen) * 1e6)
             self.until = max(self.until, min(at, self.until + passed))
