@@ -12,7 +12,7 @@ from collections import deque
 from local.x.ledger import Ledger
 from local.x.timeline import SyntheticPost
 
-SEND_BUFFER = 4096
+SEND_BUFFER = 16_384
 """Bytes of a connection's send buffer (Linux gives twice as many); no posts are made while some
 wait for it. X counts what it has sent, so what lies here is billed and not yet with the client. How
 much X itself lets lie is unknown; the 4 MB that Linux gives on the loopback are no property of X's.
