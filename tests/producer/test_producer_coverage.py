@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from local.x.snowflake import first_at
 from producer import gap
 from producer.gap import Coverage
+from producer.lines import Lines
 from producer.record import timestamp
+from producer.stats import Stats
 from producer.store import Store
 
 
@@ -173,6 +176,22 @@ def test_a_clock_that_is_a_little_ahead_begins_no_gap_late(store: Store) -> None
     coverage.ended("disconnected")
     assert coverage.gap is not None
     assert true - 1_000_000 <= coverage.gap["from"] <= true
+
+
+def test_a_line_that_is_no_post_covers_what_came_since_the_last_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line of 11 MB takes seconds: a damaged store that loses it says so from before them."""
+    read, made = 1_795_348_805_000_000, 1_795_348_800_000_000
+    monkeypatch.setattr("producer.lines.now", lambda: read)
+    settings = SimpleNamespace(instance="me", backfill_minutes=0)
+    outbox = SimpleNamespace(store=store, has_letters=True)
+    rest: Any = (lambda *_: None, None, lambda _: None)
+    parts: Any = (settings, outbox, None, Coverage(store, "me"), Stats(), *rest)
+    lines = Lines(*parts)
+    lines.line(b'{"data":{"id":"%d","text":"x"}}' % first_at(made / 1_000))
+    lines.line(b"x" * 8_000_001)
+    assert [entry.made_at for entry in lines._entries] == [made, made, made]
 
 
 def test_keep_alives_of_a_quiet_stream_cover_what_passes(

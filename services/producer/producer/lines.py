@@ -169,7 +169,11 @@ class Lines:
         at, stats = now(), self._stats
         letters = self._outbox is not None and self._outbox.has_letters
         found = Line.of(line, at, self._settings.instance, letters=letters)
-        self._entries += found.entries
+        since, entries = self._coverage.until, found.entries
+        if found.post_id is None and since is not None and self._coverage.gap is None:
+            # Of a line without an id only this is known: it was made after the last post.
+            entries = [entry._replace(made_at=min(at, since)) for entry in entries]
+        self._entries += entries
         if found.control is not None:
             # It says nothing about the posts: a gap neither ends nor begins with it.
             self.control = control_reason(found.control)
