@@ -138,7 +138,8 @@ class Stream(tweepy.StreamingClient):  # type: ignore[misc]
 
     def rest(self) -> None:
         """Read nothing while X is to see that we leave for the budget."""
-        time.sleep(max(0.0, self._rest_until - time.monotonic()))
+        if (left := self._rest_until - time.monotonic()) > 0:
+            time.sleep(left)
 
     def drained(self) -> bool:
         """Whether a stop was asked for and its time is up."""
