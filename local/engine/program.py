@@ -189,6 +189,9 @@ def _run(
             callbacks=None,
             package_refs={},
             base_providers_by_ref={},
+            # Pulumi's own are the process's: what a run that broke off left there, of a loop that
+            # is closed, would end this one.
+            outputs=set(),
             legacy_apply_enabled=False,
         )
     )

@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from pulumi.runtime.settings import SETTINGS
 
 from local.engine import program as program_module
 from local.engine.program import ROOT, ProgramError, checked_in_config, evaluate, main
@@ -106,3 +107,16 @@ def test_no_module_hides_one_of_python() -> None:
     """
     modules = {path.stem for path in (ROOT / "infra").glob("*.py")}
     assert modules & sys.stdlib_module_names == set()
+
+
+def test_what_a_run_that_broke_off_left_does_not_end_the_next() -> None:
+    """An output that a refused run did not settle is none of the next run's."""
+    loop = asyncio.new_event_loop()
+    left: asyncio.Future[object] = loop.create_future()
+    left.cancel()
+    loop.close()
+    SETTINGS.outputs.add(left)
+    try:
+        assert evaluate("dev", BASE).outputs
+    finally:
+        SETTINGS.outputs.discard(left)
