@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Images often set it: each of the demo's and the tests' processes would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 # The installer has an environment of its own, so .venv holds what the locks name and nothing else.
 UV := .uv/bin/uv
 # uv reads no pip.conf: an index that is set there is handed on.
