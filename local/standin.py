@@ -12,6 +12,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, cast
 
@@ -116,7 +117,21 @@ def require_free(number: int) -> None:
             ) from None
 
 
-class StandIn:
+async def listen(runner: web.AppRunner, number: int) -> int:
+    """Serve an aiohttp application on a port, 0 for a free one; returns the port.
+
+    Raises:
+        PortBusyError: it cannot be bound.
+    """
+    from aiohttp import web
+
+    require_free(number)
+    await runner.setup()
+    await web.TCPSite(runner, HOST, number).start()
+    return int(runner.addresses[0][1])
+
+
+class StandIn(ABC):
     """A server: beside a test on a thread of its own (`with`), or as a process (`main`).
 
     A subclass opens its ports in `open` and closes them in `shut`, both on the server's loop.
@@ -124,17 +139,17 @@ class StandIn:
 
     _thread: threading.Thread | None = None
 
+    @abstractmethod
     async def open(self) -> None:
         """Start to serve; returns when connections are accepted."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def shut(self) -> None:
         """End what `open` began, though it failed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lines(self) -> list[str]:
         """What its process prints once it serves; the last is `ready <address>`."""
-        raise NotImplementedError
 
     def start(self) -> Self:
         """Serve on a thread of its own; returns when connections are accepted."""

@@ -16,7 +16,7 @@ from local.pubsub.journal import PubSubJournal
 from local.pubsub.push import Pusher
 from local.pubsub.service import handlers
 from local.pubsub.subscription import Subscription
-from local.standin import HOST, StandIn, require_free
+from local.standin import HOST, StandIn, listen, require_free
 
 logger = logging.getLogger(__name__)
 
@@ -115,12 +115,9 @@ class PubSubServer(StandIn):
         self._closing.push_async_callback(server.stop, GRACE_SECONDS)
 
     async def _open_control(self, port: int) -> None:
-        require_free(port)
         runner = web.AppRunner(control_app(self.broker), access_log=None, shutdown_timeout=0.2)
-        await runner.setup()
         self._closing.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, HOST, port).start()
-        self._control_port = runner.addresses[0][1]
+        self._control_port = await listen(runner, port)
 
     async def _tick(self, session: aiohttp.ClientSession) -> None:
         try:

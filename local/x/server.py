@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from local.standin import HOST, StandIn, require_free
+from local.standin import HOST, StandIn, listen
 from local.x.account import AccountEndpoints
 from local.x.compliance import ComplianceEndpoints
 from local.x.control import Control
@@ -144,10 +144,7 @@ class XServer(StandIn):
 
     async def open(self) -> None:
         """Start serving."""
-        require_free(self._port)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, HOST, self._port).start()
-        self._port = self._runner.addresses[0][1]
+        self._port = await listen(self._runner, self._port)
 
     async def shut(self) -> None:
         """End every connection, within about a second."""
