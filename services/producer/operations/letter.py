@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from producer.record import integer
+
 _OURS = "dead_letter_"
 _GOOGLES = "CloudPubSubDeadLetter"
 _RESERVED = "goog"
@@ -94,10 +96,10 @@ class DeadLetter:
         posts: set[int] = set()
         authors: set[int] = set()
         for post in _posts(found):
-            if (number := _number(post.get("id"))) is not None:
+            if (number := integer(post.get("id"))) is not None:
                 posts.add(number)
             posts |= _repeated(post)
-            if (number := _number(post.get("author_id"))) is not None:
+            if (number := integer(post.get("author_id"))) is not None:
                 authors.add(number)
         return posts, authors
 
@@ -129,11 +131,5 @@ def _repeated(post: dict[str, object]) -> set[int]:
         number
         for item in (references if isinstance(references, list) else ())
         if isinstance(item, dict) and item.get("type") in ("retweeted", "reposted")
-        if (number := _number(item.get("id"))) is not None
+        if (number := integer(item.get("id"))) is not None
     }
-
-
-def _number(value: object) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    return int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,19}", value) else None
