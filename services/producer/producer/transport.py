@@ -145,9 +145,9 @@ class LineResponse(requests.Response):
                 if client.drained() or handler.over:
                     break
                 client.rest()
-                now, kept_before = time.monotonic(), kept_at
-                if now - kept_before < GATHER and not self._more():
-                    time.sleep(kept_before + GATHER - now)
+                left = kept_at + GATHER - time.monotonic()
+                if left > 0 and not self._more():
+                    time.sleep(left)
                 kept_at = time.monotonic()
         finally:
             client.running = False
