@@ -1,5 +1,7 @@
-"""Topics and the fan-out of their messages to subscriptions; the one owner of all state."""
+"""Topics, subscriptions and what Google's API does with them; the one owner of all state."""
 
+import asyncio
+import contextlib
 import itertools
 import logging
 import random
@@ -12,15 +14,34 @@ import grpc
 from google.pubsub_v1 import types
 
 from local.pubsub.journal import PubSubJournal
-from local.pubsub.refusal import Refusal, already_exists, check_messages, not_found
-from local.pubsub.subscription import StoredMessage, Subscription, dead_letter
+from local.pubsub.refusal import (
+    Refusal,
+    already_exists,
+    check_messages,
+    check_subscription,
+    check_topic,
+    invalid,
+    merged,
+    not_found,
+)
+from local.pubsub.subscription import Pending, Subscription, dead_letter
+
+logger = logging.getLogger(__name__)
+
+DELETED_TOPIC = "_deleted-topic_"
+EMPTY_PULL_SECONDS = 10.0  # Google answers an idle Pull empty after a bounded, unstated time
+
+TopicMessage: Any = types.Topic.pb()
+SubscriptionMessage: Any = types.Subscription.pb()
+PublishResponse: Any = types.PublishResponse.pb()
+PullResponse: Any = types.PullResponse.pb()
 
 
 class PubSubFaults:
     """What goes wrong on request. Safe to call from any thread: each call sets plain values."""
 
-    def __init__(self, seed: int = 0) -> None:
-        self._random = random.Random(seed)
+    def __init__(self) -> None:
+        self._random = random.Random(0)
         self._publish_down_until = 0.0
         self._redeliver_fraction = 0.0
         self._redeliver_left = 0
@@ -52,14 +73,6 @@ class PubSubFaults:
         return True
 
 
-logger = logging.getLogger(__name__)
-
-DELETED_TOPIC = "_deleted-topic_"
-
-TopicMessage: Any = types.Topic.pb()
-SubscriptionMessage: Any = types.Subscription.pb()
-
-
 @dataclass(slots=True, eq=False)
 class BrokerTopic:
     """A topic; `config` is its protobuf message, `published` counts since the start."""
@@ -70,7 +83,12 @@ class BrokerTopic:
 
 
 class Broker:
-    """Everything the API changes. Single-threaded: call it on the server's event loop only."""
+    """The state, and the API's methods over it: each takes a protobuf request, returns a response.
+
+    Single-threaded: call it on the server's event loop only.
+
+    Raises (each of the API's methods): Refusal, or sqlite3.Error where the journal fails.
+    """
 
     def __init__(self, journal: PubSubJournal, faults: PubSubFaults) -> None:
         self.topics: dict[str, BrokerTopic] = {}
@@ -78,108 +96,129 @@ class Broker:
         self.faults = faults
         self._journal = journal
         self._done: list[tuple[str, int]] = []
-        self._forgotten: list[tuple[int]] = []
-        # Ids must never repeat, even when a restart finds an empty journal.
-        first = max(journal.last_id() + 1, time.time_ns() // 1000)
-        self._ids = itertools.count(first)
-        self._restore()
+        self._ids = itertools.count(time.time_ns() // 1000)  # never again, after a restart too
+        resources = journal.resources()
+        for name, raw in resources:
+            if "/topics/" in name:
+                self.topics[name] = BrokerTopic(TopicMessage.FromString(raw))
+        for name, raw in resources:
+            if "/subscriptions/" in name:
+                self._attach(SubscriptionMessage.FromString(raw))
+        for name, identity, raw, published in journal.backlog():
+            self.subscriptions[name].add(Pending(identity, raw, published))
 
-    def topic(self, name: str) -> BrokerTopic:
-        """The topic. Raises Refusal NOT_FOUND."""
-        topic = self.topics.get(name)
-        if topic is None:
-            raise not_found(name)
-        return topic
+    def create_topic(self, request: Any) -> Any:
+        """Raises Refusal ALREADY_EXISTS, or for its settings."""
+        check_topic(request)
+        if request.name in self.topics:
+            raise already_exists(request.name)
+        self.topics[request.name] = BrokerTopic(request)
+        self._save(request)
+        return request
 
-    def subscription(self, name: str) -> Subscription:
-        """The subscription. Raises Refusal NOT_FOUND."""
-        subscription = self.subscriptions.get(name)
-        if subscription is None:
-            raise not_found(name)
-        return subscription
+    def get_topic(self, request: Any) -> Any:
+        """Return its settings."""
+        return self._topic(request.topic).config
 
-    def create_topic(self, config: Any) -> None:
-        """Add a topic. Raises Refusal ALREADY_EXISTS."""
-        if config.name in self.topics:
-            raise already_exists(config.name)
-        self.topics[config.name] = BrokerTopic(config)
-        self.save(config)
+    def update_topic(self, request: Any) -> Any:
+        """Change the masked settings."""
+        topic = self._topic(request.topic.name)
+        topic.config = merged(topic.config, request.topic, request.update_mask, check_topic)
+        self._save(topic.config)
+        return topic.config
 
-    def delete_topic(self, name: str) -> None:
-        """Remove a topic; its subscriptions keep their backlog, as Google's do."""
-        topic = self.topic(name)
-        for subscription in topic.subscriptions.values():
+    def delete_topic(self, request: Any) -> None:
+        """Its subscriptions keep their backlog, as Google's do."""
+        for subscription in self._topic(request.topic).subscriptions.values():
             subscription.config.topic = DELETED_TOPIC
-            self.save(subscription.config)
-        del self.topics[name]
-        self._journal.drop(name)
+            self._save(subscription.config)
+        del self.topics[request.topic]
+        self._journal.drop(request.topic)
 
-    def create_subscription(self, config: Any) -> None:
-        """Attach a subscription to its topic. Raises Refusal ALREADY_EXISTS or NOT_FOUND."""
-        if config.name in self.subscriptions:
-            raise already_exists(config.name)
-        self.topic(config.topic)
-        self._attach(config)
-        self.save(config)
-
-    def delete_subscription(self, name: str) -> None:
-        """Remove a subscription and its backlog."""
-        subscription = self.subscription(name)
-        subscription.clear()
-        self._detach(subscription)
-        del self.subscriptions[name]
-        subscription.available.set()  # wakes streams and pulls, so that they see it is gone
-        self._journal.drop(name)
-
-    def save(self, config: Any) -> None:
-        """Write a topic's or subscription's configuration."""
-        self._journal.save(config.name, config.SerializeToString())
-
-    def publish(self, name: str, messages: Any, request_bytes: int = 0) -> list[str]:
-        """Store messages and hand them to the topic's subscriptions; returns their ids.
-
-        Raises:
-            Refusal: NOT_FOUND, INVALID_ARGUMENT (limits), UNAVAILABLE (fault, or the disk).
-        """
+    def publish(self, request: Any) -> Any:
+        """Raises Refusal UNAVAILABLE (fault), INVALID_ARGUMENT (limits) or NOT_FOUND."""
         if self.faults.refuses_publish():
             raise Refusal(
                 grpc.StatusCode.UNAVAILABLE,
                 "The service was unable to fulfill your request. Please try again. [fault]",
             )
-        topic = self.topic(name)
-        check_messages(messages, request_bytes)
-        epoch = time.time()
-        batch: list[tuple[StoredMessage, list[Subscription]]] = []
-        for pb in messages:
-            identity = next(self._ids)
-            pb.message_id = str(identity)
-            pb.publish_time.FromNanoseconds(int(epoch * 1e9))
-            targets = list(topic.subscriptions.values())
-            batch.append((StoredMessage(identity, name, pb.SerializeToString(), epoch), targets))
-        self._store(batch)
-        for message, targets in batch:
-            for subscription in targets:
-                subscription.add(message)
-        topic.published += len(batch)
-        return [str(message.id) for message, _ in batch]
+        check_messages(request.messages, request.ByteSize())
+        return PublishResponse(message_ids=self._publish(request.topic, request.messages))
+
+    def create_subscription(self, request: Any) -> Any:
+        """Attach it to its topic; its dead-letter topic has to be there too."""
+        check_subscription(request)
+        if request.name in self.subscriptions:
+            raise already_exists(request.name)
+        self._topic(request.topic)
+        self._check_dead_letter_topic(request)
+        self._attach(request)
+        self._save(request)
+        return request
+
+    def get_subscription(self, request: Any) -> Any:
+        """Return its settings, with Google's defaults."""
+        return self._subscription(request.subscription).config
+
+    def update_subscription(self, request: Any) -> Any:
+        """Change the masked settings."""
+        wanted = request.subscription
+        subscription = self._subscription(wanted.name)
+        config = merged(subscription.config, wanted, request.update_mask, check_subscription)
+        self._check_dead_letter_topic(config)
+        subscription.config = config
+        subscription.available.set()  # a waiting pull or pusher looks at the new configuration
+        self._save(config)
+        return config
+
+    def delete_subscription(self, request: Any) -> None:
+        """Remove it and its backlog."""
+        subscription = self._subscription(request.subscription)
+        del self.subscriptions[request.subscription]
+        if topic := self.topics.get(subscription.config.topic):
+            del topic.subscriptions[request.subscription]
+        subscription.available.set()  # a waiting pull sees that it is gone
+        self._journal.drop(request.subscription)
+
+    def acknowledge(self, request: Any) -> None:
+        """Settle deliveries."""
+        subscription = self._subscription(request.subscription)
+        for ack_id in _some(request.ack_ids):
+            subscription.acknowledge(ack_id)
+
+    def modify_ack_deadline(self, request: Any) -> None:
+        """Lease deliveries anew; 0 seconds is a negative acknowledgement."""
+        subscription = self._subscription(request.subscription)
+        for ack_id in _some(request.ack_ids):
+            subscription.modify_deadline(ack_id, request.ack_deadline_seconds)
+
+    async def pull(self, request: Any) -> Any:
+        """Wait for a first message unless return_immediately."""
+        if request.max_messages < 1:
+            raise invalid(f"max_messages is {request.max_messages}; it must be greater than 0.")
+        leases = self._lease(request)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EMPTY_PULL_SECONDS):
+                while not leases and not request.return_immediately:
+                    await self._subscription(request.subscription).available.wait()
+                    leases = self._lease(request)
+        return PullResponse(received_messages=leases)
 
     def tick(self) -> None:
         """Advance time for all subscriptions and write acknowledgements."""
-        now, epoch = time.monotonic(), time.time()
         for subscription in self.subscriptions.values():
-            subscription.tick(now, epoch)
+            subscription.tick()
         self.flush()
 
     def flush(self) -> None:
         """Write the acknowledgements since the last flush; one lost to a kill is redelivered."""
-        if not self._done and not self._forgotten:
-            return
-        try:
-            self._journal.settle(self._done, self._forgotten)
-        except sqlite3.Error as error:  # a full disk passes: keep them for the next tick
-            logger.warning("acknowledgements not written yet: %s", error)
-            return
-        self._done, self._forgotten = [], []
+        if self._done:
+            try:
+                self._journal.settle(self._done)
+            except sqlite3.Error as error:  # a full disk passes: keep them for the next tick
+                logger.warning("acknowledgements not written yet: %s", error)
+            else:
+                self._done = []
 
     def stats(self) -> dict[str, Any]:
         """Counters since the start and present backlog, by full resource name."""
@@ -192,59 +231,81 @@ class Broker:
             },
         }
 
-    def _store(self, batch: list[tuple[StoredMessage, list[Subscription]]]) -> None:
-        kept = [(message, targets) for message, targets in batch if targets]
-        if not kept or not self._journal.durable:
-            return
-        try:
-            self._journal.append(
-                [(m.id, m.topic, m.raw, m.published) for m, _ in kept],
-                [(s.config.name, m.id) for m, targets in kept for s in targets],
-            )
-        except sqlite3.Error as error:
-            raise Refusal(grpc.StatusCode.UNAVAILABLE, f"The journal failed: {error}") from None
+    def _topic(self, name: str) -> BrokerTopic:
+        if name not in self.topics:
+            raise not_found(name)
+        return self.topics[name]
 
-    def _settled(self, subscription: Subscription, message: StoredMessage) -> None:
-        if self._journal.durable:
-            self._done.append((subscription.config.name, message.id))
-            if message.holders == 0:
-                self._forgotten.append((message.id,))
+    def _subscription(self, name: str) -> Subscription:
+        if name not in self.subscriptions:
+            raise not_found(name)
+        return self.subscriptions[name]
 
-    def _dead_letter(
-        self, subscription: Subscription, message: StoredMessage, attempts: int
-    ) -> bool:
-        """Forward to the dead-letter topic; False (the message stays) when that fails."""
-        pb = dead_letter(message, subscription.config.name, attempts)
-        try:
-            self.publish(subscription.config.dead_letter_policy.dead_letter_topic, [pb])
-        except Refusal:
-            return False
-        return True
+    def _check_dead_letter_topic(self, config: Any) -> None:
+        if config.HasField("dead_letter_policy"):
+            self._topic(config.dead_letter_policy.dead_letter_topic)
 
-    def _attach(self, config: Any) -> Subscription:
+    def _save(self, config: Any) -> None:
+        self._journal.save(config.name, config.SerializeToString())
+
+    def _attach(self, config: Any) -> None:
         subscription = Subscription(
             config, self._settled, self._dead_letter, self.faults.delivers_again
         )
         self.subscriptions[config.name] = subscription
-        topic = self.topics.get(config.topic)
-        if topic is not None:
+        if topic := self.topics.get(config.topic):
             topic.subscriptions[config.name] = subscription
-        return subscription
 
-    def _detach(self, subscription: Subscription) -> None:
-        topic = self.topics.get(subscription.config.topic)
-        if topic is not None:
-            topic.subscriptions.pop(subscription.config.name, None)
+    def _publish(self, name: str, messages: Any) -> list[str]:
+        """Write messages and hand them to the topic's subscriptions; returns their ids."""
+        topic, epoch = self._topic(name), time.time()
+        rows = []
+        for pb in messages:
+            identity = next(self._ids)
+            pb.message_id = str(identity)
+            pb.publish_time.FromNanoseconds(int(epoch * 1e9))
+            rows.append((identity, pb.SerializeToString(), epoch))
+        self._journal.append((owner, *row) for owner in topic.subscriptions for row in rows)
+        for subscription in topic.subscriptions.values():
+            for row in rows:
+                subscription.add(Pending(*row))
+        topic.published += len(rows)
+        return [str(identity) for identity, _, _ in rows]
 
-    def _restore(self) -> None:
-        resources = self._journal.resources()
-        for name, raw in resources:
-            if "/topics/" in name:
-                self.topics[name] = BrokerTopic(TopicMessage.FromString(raw))
-        for name, raw in resources:
-            if "/subscriptions/" in name:
-                self._attach(SubscriptionMessage.FromString(raw))
-        messages: dict[int, StoredMessage] = {}
-        for name, row in self._journal.backlog():
-            message = messages.setdefault(row[0], StoredMessage(*row))
-            self.subscriptions[name].add(message)
+    def _lease(self, request: Any) -> list[Any]:
+        """What a pull takes now, as ReceivedMessages: the attempt shows under a policy only."""
+        subscription = self._subscription(request.subscription)
+        config = subscription.config
+        if config.push_config.push_endpoint:
+            raise Refusal(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "This method is not supported for this subscription type.",
+            )
+        limit = min(request.max_messages, 1000)
+        counted = config.HasField("dead_letter_policy")
+        return [
+            {
+                "ack_id": lease.ack_id,
+                "message": types.PubsubMessage.pb().FromString(lease.pending.raw),
+                "delivery_attempt": lease.pending.attempt if counted else 0,
+            }
+            for lease in subscription.take(limit, lease_seconds=config.ack_deadline_seconds)
+        ]
+
+    def _settled(self, subscription: Subscription, pending: Pending) -> None:
+        self._done.append((subscription.config.name, pending.id))
+
+    def _dead_letter(self, subscription: Subscription, pending: Pending) -> bool:
+        """Forward to the dead-letter topic; False (the message stays) when that fails."""
+        letter = dead_letter(pending, subscription.config.name)
+        try:
+            self._publish(subscription.config.dead_letter_policy.dead_letter_topic, [letter])
+        except (Refusal, sqlite3.Error):
+            return False
+        return True
+
+
+def _some(ack_ids: Any) -> Any:
+    if not ack_ids:
+        raise invalid("No ack ids specified.")
+    return ack_ids

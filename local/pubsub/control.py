@@ -37,18 +37,15 @@ def _series(broker: Broker, project: str, wanted: str) -> list[dict[str, object]
 
     https://docs.cloud.google.com/monitoring/api/ref_v3/rest/v3/projects.timeSeries/list
     """
-    metric, name = (
-        re.search(r'"[^"]*/(\w+)"', wanted),
-        re.search(r'subscription_id = "(.*?)"', wanted),
-    )
-    found = broker.subscriptions.get(f"projects/{project}/subscriptions/{name[1] if name else ''}")
-    if metric is None or found is None:
+    named = re.search(r'/subscription/(\w+)".* = "(.*)"', wanted)
+    found = broker.subscriptions.get(f"projects/{project}/subscriptions/{named and named[2]}")
+    if named is None or found is None:
         return []
     values = {
-        "num_undelivered_messages": found.backlog,
+        "num_undelivered_messages": len(found.pending),
         "oldest_unacked_message_age": round(found.oldest_unacked_seconds),
     }
-    return [{"points": [{"value": {"int64Value": str(values[metric[1]])}}]}]
+    return [{"points": [{"value": {"int64Value": str(values[named[1]])}}]}]
 
 
 def _apply(broker: Broker, wanted: object) -> dict[str, Any]:

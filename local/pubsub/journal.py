@@ -1,23 +1,21 @@
 """What survives: topics, subscriptions and unacknowledged messages, in SQLite.
 
-With a path all of it is written before Publish answers, so kill -9 loses nothing that was
+With a directory all of it is written before Publish answers, so kill -9 loses nothing that was
 acknowledged to a publisher (write-ahead log; not synced to the disk at each commit, so a power cut
-may). Without a path nothing is written.
+may). Without one it is a temporary database that nobody opens again.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
-Row = tuple[int, str, bytes, float]
+Row = tuple[str, int, bytes, float]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS resources(name TEXT PRIMARY KEY, raw BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS messages(
-    id INTEGER PRIMARY KEY, topic TEXT NOT NULL, raw BLOB NOT NULL, published REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS pending(
-    subscription TEXT NOT NULL, message INTEGER NOT NULL,
-    PRIMARY KEY(subscription, message)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS backlog(
+    subscription TEXT NOT NULL, id INTEGER NOT NULL, raw BLOB NOT NULL, published REAL NOT NULL,
+    PRIMARY KEY(subscription, id));
 """
 
 
@@ -26,11 +24,10 @@ class JournalError(Exception):
 
 
 class PubSubJournal:
-    """Rows are (message id, topic name, raw, publish time in epoch seconds)."""
+    """Rows are (subscription, message id, raw, publish time in epoch seconds)."""
 
     def __init__(self, directory: Path | None) -> None:
-        self.durable = directory is not None
-        path = ""  # SQLite's name for a temporary database on disk
+        path = ""  # SQLite's name for a temporary database
         if directory is not None:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
@@ -53,54 +50,32 @@ class PubSubJournal:
 
     def save(self, name: str, raw: bytes) -> None:
         """Write a topic or a subscription."""
-        if self.durable:
+        with self._db:
             self._db.execute("INSERT OR REPLACE INTO resources VALUES (?, ?)", (name, raw))
-            self._db.commit()
 
     def drop(self, name: str) -> None:
         """Forget a topic or a subscription with its backlog."""
-        if self.durable:
+        with self._db:
             self._db.execute("DELETE FROM resources WHERE name = ?", (name,))
-            self._db.execute("DELETE FROM pending WHERE subscription = ?", (name,))
-            self._db.commit()
+            self._db.execute("DELETE FROM backlog WHERE subscription = ?", (name,))
 
-    def append(self, rows: Iterable[Row], pending: Iterable[tuple[str, int]]) -> None:
-        """Write messages and who still owes them (subscription, message id), in one commit."""
-        try:
-            self._db.executemany("INSERT INTO messages VALUES (?, ?, ?, ?)", rows)
-            if self.durable:
-                self._db.executemany("INSERT OR IGNORE INTO pending VALUES (?, ?)", pending)
-            self._db.commit()
-        except sqlite3.Error:
-            self._db.rollback()
-            raise
+    def append(self, rows: Iterable[Row]) -> None:
+        """Write what subscriptions owe, in one commit."""
+        with self._db:
+            self._db.executemany("INSERT INTO backlog VALUES (?, ?, ?, ?)", rows)
 
-    def settle(self, done: Iterable[tuple[str, int]], forgotten: Iterable[tuple[int]]) -> None:
-        """Delete backlog entries, and messages that nobody owes."""
-        try:
-            self._db.executemany("DELETE FROM pending WHERE subscription = ? AND message = ?", done)
-            self._db.executemany("DELETE FROM messages WHERE id = ?", forgotten)
-            self._db.commit()
-        except sqlite3.Error:
-            self._db.rollback()
-            raise
+    def settle(self, done: Iterable[tuple[str, int]]) -> None:
+        """Delete what was owed, by subscription and message id."""
+        with self._db:
+            self._db.executemany("DELETE FROM backlog WHERE subscription = ? AND id = ?", done)
 
     def resources(self) -> list[tuple[str, bytes]]:
-        """Topics and subscriptions, by name."""
+        """Subscriptions and topics, by name: subscriptions of a project come first."""
         return self._db.execute("SELECT name, raw FROM resources ORDER BY name").fetchall()
 
-    def backlog(self) -> Iterator[tuple[str, Row]]:
-        """(subscription, row) of each unacknowledged message, oldest first."""
-        rows = self._db.execute(
-            "SELECT p.subscription, m.* FROM pending p JOIN messages m ON m.id = p.message "
-            "ORDER BY m.id"
-        )
-        for subscription, *row in rows:
-            yield subscription, (row[0], row[1], row[2], row[3])
-
-    def last_id(self) -> int:
-        """The highest message id written, 0 when none is."""
-        return int(self._db.execute("SELECT coalesce(max(id), 0) FROM messages").fetchone()[0])
+    def backlog(self) -> Iterable[Row]:
+        """The rows of all unacknowledged messages, oldest first."""
+        return self._db.execute("SELECT * FROM backlog ORDER BY id")
 
     def close(self) -> None:
         """Write back and close."""

@@ -18,6 +18,7 @@ import orjson
 from local.pubsub.subscription import Lease, PubsubMessage, Subscription
 
 ACKNOWLEDGED = frozenset({102, 200, 201, 202, 204})
+MOST_IN_FLIGHT = 500
 MIN_PAUSE_SECONDS = 0.1
 MAX_PAUSE_SECONDS = 2.0
 HEADERS = {"Content-Type": "application/json", "User-Agent": "CloudPubSub-Google"}
@@ -27,8 +28,8 @@ logger = logging.getLogger(__name__)
 
 def wrapped(subscription: Subscription, lease: Lease) -> bytes:
     """The JSON body of a push request; empty fields are left out, as Google does."""
-    pb = PubsubMessage.FromString(lease.pending.message.raw)
-    published = datetime.fromtimestamp(lease.pending.message.published, UTC)
+    pb = PubsubMessage.FromString(lease.pending.raw)
+    published = datetime.fromtimestamp(lease.pending.published, UTC)
     stamp = published.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     message: dict[str, Any] = {
         "messageId": pb.message_id,
@@ -40,8 +41,6 @@ def wrapped(subscription: Subscription, lease: Lease) -> bytes:
         message["data"] = base64.b64encode(pb.data).decode()
     if pb.attributes:
         message["attributes"] = dict(pb.attributes)
-    if pb.ordering_key:
-        message["orderingKey"] = pb.ordering_key
     body: dict[str, Any] = {"message": message, "subscription": subscription.config.name}
     if subscription.config.HasField("dead_letter_policy"):
         body["deliveryAttempt"] = lease.pending.attempt
@@ -54,15 +53,11 @@ class Pusher:
     Args:
         subscription: one whose push endpoint is set.
         session: the HTTP client, without a connection limit of its own.
-        limit: the most requests in flight.
     """
 
-    def __init__(
-        self, subscription: Subscription, session: aiohttp.ClientSession, limit: int
-    ) -> None:
+    def __init__(self, subscription: Subscription, session: aiohttp.ClientSession) -> None:
         self._subscription = subscription
         self._session = session
-        self._limit = limit
         self._window = 1
         self._failures = 0
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -112,24 +107,19 @@ class Pusher:
                 endpoint, data=body, headers=HEADERS, timeout=timeout, allow_redirects=False
             ) as response:
                 await response.read()  # frees the connection for the next message
-                status = response.status
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             return self._failed(f"{type(error).__name__}: {error}")
-        if status not in ACKNOWLEDGED:
-            return self._failed(f"HTTP {status}")
+        if response.status not in ACKNOWLEDGED:
+            return self._failed(f"HTTP {response.status}")
         self._failures = 0
-        self._window = min(self._limit, self._window * 2)
+        self._window = min(MOST_IN_FLIGHT, self._window * 2)
         return True
 
     def _failed(self, reason: str) -> bool:
         if self._failures == 0:
             config = self._subscription.config
-            logger.warning(
-                "push of %s to %s failed: %s",
-                config.name,
-                config.push_config.push_endpoint,
-                reason,
-            )
+            endpoint = config.push_config.push_endpoint
+            logger.warning("push of %s to %s failed: %s", config.name, endpoint, reason)
         if self._window == 1:
             self._failures += 1
         self._window = max(1, self._window // 2)

@@ -3,18 +3,22 @@
 import asyncio
 import contextlib
 import logging
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import grpc
 from aiohttp import web
+from google.protobuf.empty_pb2 import Empty
+from google.pubsub_v1 import types
 
 from local.pubsub.broker import Broker, PubSubFaults
 from local.pubsub.control import control_app
 from local.pubsub.journal import PubSubJournal
 from local.pubsub.push import Pusher
-from local.pubsub.service import handlers
+from local.pubsub.refusal import Refusal
 from local.pubsub.subscription import Subscription
 from local.standin import HOST, StandIn, listen, require_free
 
@@ -22,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.02
 GRACE_SECONDS = 0.5
-PUSH_LIMIT = 500
 KEEPALIVE_SECONDS = 1.5  # below the servers' own: a closed connection would double a message
 _MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # our own answer to an oversize Publish, not gRPC's
 
@@ -32,23 +35,17 @@ class PubSubServer(StandIn):
 
     Args:
         port: gRPC port, 0 for a free one.
-        data_dir: where topics, subscriptions and unacknowledged messages survive; None for memory.
+        data_dir: where topics, subscriptions and unacknowledged messages survive; None for nowhere.
         control_port: port of the control endpoints, 0 for a free one, None for none.
-        push_limit: the most push requests in flight for a subscription.
 
     Raises (on entering): PortBusyError, JournalError.
     """
 
     def __init__(
-        self,
-        port: int = 0,
-        data_dir: Path | str | None = None,
-        control_port: int | None = None,
-        push_limit: int = PUSH_LIMIT,
+        self, port: int = 0, data_dir: Path | None = None, control_port: int | None = None
     ) -> None:
         self._port, self._control_port = port, control_port
-        self._data_dir = None if data_dir is None else Path(data_dir)
-        self._push_limit = push_limit
+        self._data_dir = data_dir
         self._pushers: dict[Subscription, asyncio.Task[None]] = {}
         self._closing = contextlib.AsyncExitStack()
         self.faults = PubSubFaults()
@@ -90,11 +87,13 @@ class PubSubServer(StandIn):
         )
         await self._open_grpc()
         if self._control_port is not None:
-            await self._open_control(self._control_port)
+            runner = web.AppRunner(control_app(self.broker), access_log=None, shutdown_timeout=0.2)
+            self._closing.push_async_callback(runner.cleanup)
+            self._control_port = await listen(runner, self._control_port)
         self._closing.push_async_callback(_cancelled, asyncio.create_task(self._tick(session)))
 
     async def shut(self) -> None:
-        """End streams and pushes, write the acknowledgements, close; within two seconds."""
+        """End pulls and pushes, write the acknowledgements, close; within two seconds."""
         pushers = list(self._pushers.values())
         await self._closing.aclose()
         for pusher in pushers:
@@ -109,15 +108,10 @@ class PubSubServer(StandIn):
                 ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
             ]
         )
-        server.add_generic_rpc_handlers(handlers(self.broker))
+        server.add_generic_rpc_handlers(_handlers(self.broker))
         self._port = server.add_insecure_port(self.address)
         await server.start()
         self._closing.push_async_callback(server.stop, GRACE_SECONDS)
-
-    async def _open_control(self, port: int) -> None:
-        runner = web.AppRunner(control_app(self.broker), access_log=None, shutdown_timeout=0.2)
-        self._closing.push_async_callback(runner.cleanup)
-        self._control_port = await listen(runner, port)
 
     async def _tick(self, session: aiohttp.ClientSession) -> None:
         try:
@@ -138,7 +132,7 @@ class PubSubServer(StandIn):
             s for s in self.broker.subscriptions.values() if s.config.push_config.push_endpoint
         }
         for subscription in wanted - self._pushers.keys():
-            pusher = Pusher(subscription, session, self._push_limit)
+            pusher = Pusher(subscription, session)
             self._pushers[subscription] = asyncio.create_task(pusher.run())
         for subscription in self._pushers.keys() - wanted:
             self._pushers.pop(subscription).cancel()
@@ -148,3 +142,51 @@ async def _cancelled(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+def _handlers(broker: Broker) -> list[Any]:
+    """The methods that the pipeline and its commands call; gRPC refuses others as UNIMPLEMENTED."""
+    services = {
+        "Publisher": {
+            "CreateTopic": (types.Topic, broker.create_topic),
+            "UpdateTopic": (types.UpdateTopicRequest, broker.update_topic),
+            "Publish": (types.PublishRequest, broker.publish),
+            "GetTopic": (types.GetTopicRequest, broker.get_topic),
+            "DeleteTopic": (types.DeleteTopicRequest, broker.delete_topic),
+        },
+        "Subscriber": {
+            "CreateSubscription": (types.Subscription, broker.create_subscription),
+            "GetSubscription": (types.GetSubscriptionRequest, broker.get_subscription),
+            "UpdateSubscription": (types.UpdateSubscriptionRequest, broker.update_subscription),
+            "DeleteSubscription": (types.DeleteSubscriptionRequest, broker.delete_subscription),
+            "ModifyAckDeadline": (types.ModifyAckDeadlineRequest, broker.modify_ack_deadline),
+            "Acknowledge": (types.AcknowledgeRequest, broker.acknowledge),
+            "Pull": (types.PullRequest, broker.pull),
+        },
+    }
+    return [
+        grpc.method_handlers_generic_handler(
+            f"google.pubsub.v1.{service}",
+            {name: _unary(kind, method) for name, (kind, method) in methods.items()},
+        )
+        for service, methods in services.items()
+    ]
+
+
+def _unary(request_type: Any, method: Callable[[Any], Any]) -> Any:
+    async def call(request: Any, context: Any) -> Any:
+        try:
+            answer = method(request)
+            if asyncio.iscoroutine(answer):
+                answer = await answer
+        except Refusal as refusal:
+            await context.abort(refusal.code, str(refusal))
+        except sqlite3.Error as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"The journal failed: {error}")
+        return Empty() if answer is None else answer
+
+    return grpc.unary_unary_rpc_method_handler(
+        call,
+        request_deserializer=request_type.pb().FromString,
+        response_serializer=lambda answer: answer.SerializeToString(),
+    )

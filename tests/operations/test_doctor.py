@@ -273,8 +273,7 @@ def test_a_backlog_is_judged_by_its_age(reading: Stack, monkeypatch: pytest.Monk
     reading.publisher.publish(TOPIC, b"{}", kind="post").result(10)
     found = report(reading)["backlog"]
     assert (found["state"], found["seen"][:23]) == ("ok", "waiting for the sink: 1")
-    pending = reading.pubsub.broker.subscriptions[SINK]._pending
-    (message,) = (item.message for item in pending.values())
+    (message,) = reading.pubsub.broker.subscriptions[SINK].pending.values()
     for seconds, state in ((90, "warn"), (900, "fail")):
         message.published = time.time() - seconds
         assert report(reading)["backlog"]["state"] == state

@@ -92,8 +92,7 @@ class Clients:
 
     def __init__(self, address: str) -> None:
         os.environ["PUBSUB_EMULATOR_HOST"] = address
-        settings = pubsub_v1.types.PublisherOptions(enable_message_ordering=True)
-        self.publisher = pubsub_v1.PublisherClient(publisher_options=settings)
+        self.publisher = pubsub_v1.PublisherClient()
         self.subscriber = pubsub_v1.SubscriberClient()
         del os.environ["PUBSUB_EMULATOR_HOST"]
 
@@ -109,12 +108,9 @@ class Clients:
         self.subscriber.create_subscription(request={"name": name, "topic": topic, **config})
         return name
 
-    def publish(self, topic: str, *data: bytes, ordering_key: str = "", **attributes: str) -> Any:
+    def publish(self, topic: str, *data: bytes, **attributes: str) -> Any:
         """Publish and wait; returns the message ids."""
-        futures = [
-            self.publisher.publish(topic, item, ordering_key=ordering_key, **attributes)
-            for item in data
-        ]
+        futures = [self.publisher.publish(topic, item, **attributes) for item in data]
         return [future.result(timeout=10) for future in futures]
 
     def pull(self, subscription: str, count: int = 1, seconds: float = 10.0) -> list[Any]:

@@ -114,16 +114,6 @@ def test_push_dead_letter(pubsub: Clients, endpoint: Endpoint) -> None:
     assert forwarded.message.attributes["CloudPubSubDeadLetterSourceDeliveryCount"] == "5"
 
 
-@pytest.mark.service_only("orderingKey is missing in push bodies")
-def test_push_names_the_ordering_key(pubsub: Clients, endpoint: Endpoint) -> None:
-    """The body of an ordered message carries its orderingKey."""
-    topic = pubsub.topic()
-    pubsub.subscription(topic, push_config={"push_endpoint": endpoint.url})
-    pubsub.publish(topic, b"x", ordering_key="k")
-    wait_until(lambda: endpoint.bodies)
-    assert endpoint.bodies[0]["message"]["orderingKey"] == "k"
-
-
 @pytest.mark.service_only("runs two push loops a subscription")
 def test_push_slow_start(pubsub: Clients, endpoint: Endpoint) -> None:
     """Concurrency starts at one request and doubles with successes."""

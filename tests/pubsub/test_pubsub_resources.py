@@ -75,17 +75,6 @@ def test_subscription_update(pubsub: Clients) -> None:
     assert not now.dead_letter_policy
 
 
-def test_filter_is_immutable(pubsub: Clients) -> None:
-    """An update of the filter is refused, as Google refuses it."""
-    name = pubsub.subscription(pubsub.topic())
-    refused(
-        lambda: pubsub.subscriber.update_subscription(
-            subscription={"name": name, "filter": "attributes:a"},
-            update_mask={"paths": ["filter"]},
-        )
-    )
-
-
 def test_update_needs_a_mask(pubsub: Clients) -> None:
     """An update without a mask is refused instead of changing nothing."""
     name = pubsub.subscription(pubsub.topic())
@@ -255,7 +244,6 @@ def test_empty_message_is_refused(pubsub: Clients) -> None:
         ([{"data": b"x", "attributes": {"a" * 257: ""}}], "attribute_key"),
         ([{"data": b"x", "attributes": {"a": "한" * 342}}], "attribute_value"),
         ([{"data": b"x", "attributes": {"google": "b"}}], "goog"),
-        ([{"data": b"x", "ordering_key": "k" * 1025}], "ordering_key"),
     ],
 )
 def test_publish_limits(pubsub: Clients, messages: list[dict[str, Any]], words: str) -> None:

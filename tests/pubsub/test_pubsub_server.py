@@ -17,12 +17,9 @@ from typing import Any
 
 import pytest
 from google.api_core import exceptions
-from google.pubsub_v1 import types
 from google.pubsub_v1.services.publisher import PublisherClient
 
-from local.pubsub import PubSubServer
-from local.pubsub.refusal import check_subscription
-from local.pubsub.subscription import StoredMessage, Subscription
+from local.pubsub import PubSubServer, push
 from local.standin import PortBusyError
 from tests.pubsub.conftest import Clients, Endpoint, wait_until
 
@@ -51,7 +48,7 @@ def control(server: PubSubServer, path: str, body: object = None) -> Any:
 
 
 def test_stats(connect: Connect) -> None:
-    """Stats count what was published, delivered, acked and nacked, and what is still owed."""
+    """Stats count what was published, what is still owed, and what of that is leased."""
     with PubSubServer(control_port=0) as server:
         pubsub = connect(server.address)
         topic = pubsub.topic()
@@ -63,15 +60,7 @@ def test_stats(connect: Connect) -> None:
         stats = control(server, "/stats")
         assert stats == server.stats()
         assert stats["topics"][topic] == {"published": 3}
-        assert stats["subscriptions"][name] == {
-            "backlog": 2,
-            "outstanding": 1,
-            "delivered": 3,
-            "acked": 1,
-            "nacked": 1,
-            "expired": 0,
-            "dead_lettered": 0,
-        }
+        assert stats["subscriptions"][name] == {"backlog": 2, "outstanding": 1}
 
 
 def test_publish_outage(connect: Connect) -> None:
@@ -231,30 +220,6 @@ def test_bad_port(value: str) -> None:
     assert "0 (any free) to 65535" in line
 
 
-def test_retention_drops_old_messages() -> None:
-    """An unacknowledged message older than the retention leaves the backlog."""
-    config = types.Subscription(
-        name="projects/demo/subscriptions/sub", topic="projects/demo/topics/top"
-    )
-    raw = types.Subscription.pb(config)
-    check_subscription(raw)
-    raw.message_retention_duration.FromSeconds(600)
-    subscription = Subscription(
-        raw,
-        settled=lambda _subscription, _message: None,
-        dead_letter=lambda _subscription, _message, _attempts: False,
-        delivers_again=lambda: False,
-    )
-    for identity, published in ((1, 1000.0), (2, 1500.0)):
-        subscription.add(StoredMessage(identity, raw.topic, b"", published))
-    subscription.tick(now=time.monotonic(), epoch=1600.0)
-    assert subscription.backlog == 2
-    subscription.tick(now=time.monotonic(), epoch=1601.0)
-    assert subscription.backlog == 1
-    (lease,) = subscription.take(10, lease_seconds=10)
-    assert lease.pending.message.id == 2
-
-
 def test_a_large_backlog_stays_small(connect: Connect) -> None:
     """30,000 waiting messages of 1.5 KB cost less than 3 KB each in the server's memory."""
     psutil = pytest.importorskip("psutil")
@@ -282,10 +247,11 @@ def _fill(pubsub: Clients, topic: str, data: bytes) -> None:
         PublisherClient.publish(pubsub.publisher, request=request, timeout=10)
 
 
-def test_push_limit(connect: Connect, endpoint: Endpoint) -> None:
+def test_push_limit(connect: Connect, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """Push never has more requests in flight than its limit."""
+    monkeypatch.setattr(push, "MOST_IN_FLIGHT", 7)
     endpoint.delay = 0.05
-    with PubSubServer(push_limit=7) as server:
+    with PubSubServer() as server:
         pubsub = connect(server.address)
         topic = pubsub.topic()
         pubsub.subscription(topic, push_config={"push_endpoint": endpoint.url})
