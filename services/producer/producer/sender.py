@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 # https://docs.cloud.google.com/pubsub/quotas#resource_limits: 1,000 messages, 10 MB a request.
 BATCH_MESSAGES = 500
 BATCH_BYTES = 4_000_000
-LINGER = 0.01
+# Between the starts of two batches, unless one is full: a batch costs more than its messages.
+LINGER = 0.02
 RPC_TIMEOUT = 20.0
 RETRY_FIRST, RETRY_MAX = 0.1, 10.0
 
@@ -91,6 +92,7 @@ class Sender:
         self._on_refused = on_refused
         self._once = OncePerMinute(log)
         self._after = 0
+        self._began = 0.0  # the last batch
         self._more = threading.Condition()
         self._news = True
         self._gathering = False  # whether a thread lets messages gather; the others rest
@@ -142,32 +144,29 @@ class Sender:
 
     def _next(self) -> list[Held]:
         """Wait for messages and return a batch; [] when all is sent and the end has come."""
-        lingered = False
-        while not self._abandoned.is_set():
-            with self._more:
-                if lingered:
-                    self._gathering = False
+        with self._more:
+            while not self._abandoned.is_set():
+                closing = self._closing.is_set()
+                wait = self._began + LINGER - time.monotonic()
                 # Few are left to gather before they are read, so that none is read twice.
                 few = self._store.waiting[self.number] < BATCH_MESSAGES
-                if self._news and (lingered or not few or self._closing.is_set()):
+                if self._news and (closing or wait <= 0 or not few):
                     batch = self._store.oldest(
                         self.number, self._after, BATCH_MESSAGES, BATCH_BYTES
                     )
-                    full = len(batch) == BATCH_MESSAGES
-                    if batch and (full or lingered or self._closing.is_set()):
-                        self._after = batch[-1].seq
+                    if batch and (closing or wait <= 0 or len(batch) == BATCH_MESSAGES):
+                        self._after, self._began = batch[-1].seq, time.monotonic()
                         self._more.notify()
                         return batch
                     self._news = bool(batch)
-                if not self._news and self._closing.is_set():
-                    return []
-                lingered = False
-                if not self._news or self._gathering:
+                if self._news and not self._gathering:
+                    self._gathering = True
+                    self._more.wait(wait)
+                    self._gathering = False
+                elif closing and not self._news:
+                    break
+                else:
                     self._more.wait()
-                    continue
-                self._gathering = True
-            self._closing.wait(LINGER)
-            lingered = True
         return []
 
     def _deliver(self, batch: Sequence[Held]) -> None:
