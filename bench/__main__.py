@@ -8,15 +8,22 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 
 from bench.child import BenchError
 from bench.results import LATEST, Section, about, console, write
 from local.standin import OneLineParser, bypass_proxies
 
-PARTS = ("producer", "sink", "end-to-end", "program", "cost")
+PARTS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "producer": ((20_000, 50_000, 450_000), (2_000, 2_000, 2_000)),
+    "sink": ((4.0,), (0.5,)),
+    "end-to-end": ((8.0,), (1.0,)),
+    "program": ((), ()),
+    "cost": ((), ()),
+}
+"""What the run() of each is given after the number of pairs; with --quick."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--pairs must be 1 or more, --minutes above 0 and at most 1440")
     if options.minutes is not None and options.part != "producer":
         parser.error("--minutes is for `python -m bench producer`")
-    parts = PARTS if options.part == "all" else (options.part,)
+    parts = list(PARTS) if options.part == "all" else [options.part]
     given = sys.argv[1:] if argv is None else argv
     started, screen, sections = datetime.now(UTC), console(), {}
     load = os.getloadavg()[0]
@@ -57,46 +64,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _measure(part: str, pairs: int, options: argparse.Namespace) -> Section:
     # Imported here: each part has heavy imports that would disturb the measuring of another.
-    quick = options.quick
-    if part == "producer":
-        from bench import producer
-
-        if options.minutes:
-            return producer.steady(options.minutes)
-        if quick:
-            return producer.run(pairs, 2_000, 2_000, 2_000)
-        return producer.run(pairs, 20_000, 50_000, 450_000)
-    measures: dict[str, Callable[[], Section]] = {
-        "sink": lambda: _sink(pairs, quick=quick),
-        "end-to-end": lambda: _end_to_end(pairs, quick=quick),
-        "program": lambda: _program(pairs),
-        "cost": _cost,
-    }
-    return measures[part]()
-
-
-def _sink(pairs: int, *, quick: bool) -> Section:
-    from bench import sink
-
-    return sink.run(pairs, 0.5 if quick else 4.0)
-
-
-def _end_to_end(pairs: int, *, quick: bool) -> Section:
-    from bench import end_to_end
-
-    return end_to_end.run(pairs, 1.0 if quick else 8.0)
-
-
-def _program(pairs: int) -> Section:
-    from bench import program
-
-    return program.run(pairs)
-
-
-def _cost() -> Section:
-    from bench import cost
-
-    return cost.run()
+    module = import_module(f"bench.{part.replace('-', '_')}")
+    measured: Section = (
+        module.steady(options.minutes)
+        if options.minutes
+        else module.run(pairs, *PARTS[part][options.quick])
+    )
+    return measured
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from bench.posts import RULES, write_lines
 from local.machine.process import free_port
 
 TOPIC = "projects/bench/topics/posts"
+ALONE = ("outbox", "client")
+"""Ways to publish without a stream: the words go to them."""
 CONNECT_SECONDS = 30.0
 RUN_SECONDS = 120.0
 
@@ -50,19 +52,20 @@ class Ground:
 
     @contextmanager
     def started(self, way: str) -> Iterator[Child]:
-        """A way to publish, connected or ready: "ours", "seed" or "client"."""
+        """A way to publish, connected or ready: ours, seed, outbox or client."""
         self._runs += 1
         environment = clean_environment(PUBSUB_EMULATOR_HOST=self.address)
         log = self.folder / f"{way}.log"
+        alone = way in ALONE
+        words: tuple[object, ...] = ("producer",)
         if way == "ours":
-            child = Child("producer", env=environment | self._settings(), log=log, talks=False)
-        elif way == "seed":
-            words = ("bench.seed_producer", self.url, TOPIC)
-            child = Child(*words, env=environment, log=log, talks=False)
+            environment |= self._settings()
+        elif alone:
+            words = ("bench.publishing", way, self.lines, TOPIC, self._state)
         else:
-            child = Child("bench.client", self.lines, TOPIC, env=environment, log=log)
-        with child:
-            if way == "client":
+            words = ("bench.seed_producer", self.url, TOPIC)
+        with Child(*words, env=environment, log=log, talks=alone) as child:
+            if alone:
                 child.hear()
             else:
                 self._connected(child)
@@ -99,19 +102,24 @@ class Ground:
         found = re.search(r"^tweets_producer_posts_total (\S+)", text, re.MULTILINE)
         return int(float(found[1])) if found else 0
 
-    def measure(self, child: Child, source: Child, count: int) -> Run:
-        """From the word to `source` until the topic has `count` posts; the usage is `child`'s."""
-        time.sleep(0.2)
-        self.topic.ask(reset=True, away=False)
-        before, topic_before = child.usage(), self.topic.usage()
-        began = time.monotonic()
-        source.tell(go=count)
-        told = self.topic.ask(wait=count, seconds=RUN_SECONDS)
-        if told["posts"] < count:
-            raise BenchError(
-                f"{child.name}: {told['posts']} of {count} posts: {child.last_words()}"
-            )
-        after, topic_after = child.usage(), self.topic.usage()
+    def measure(self, way: str, count: int, rate: float = 0.0) -> Run:
+        """Of a way: from the word to its source until the topic has `count` posts.
+
+        Args:
+            way: as of started().
+            count: posts.
+            rate: posts a second; 0 for as fast as they are read.
+        """
+        with self.started(way) as child:
+            time.sleep(0.2)
+            self.topic.ask(reset=True, away=False)
+            before, topic_before = child.usage(), self.topic.usage()
+            began = time.monotonic()
+            (child if way in ALONE else self.stream).tell(go=count, rate=rate)
+            told = self.topic.ask(wait=count, seconds=RUN_SECONDS)
+            if told["posts"] < count:
+                raise BenchError(f"{way}: {told['posts']} of {count} posts: {child.last_words()}")
+            after, topic_after = child.usage(), self.topic.usage()
         seconds = told["last"] - began
         return Run(
             rate=told["posts"] / seconds,

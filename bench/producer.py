@@ -18,7 +18,13 @@ X_CAP = 250
 """Posts a second of one connection (docs.x.com, filtered stream, pay per use)."""
 VOLUME = 2**30
 """Bytes of the Deployment's volume (infra/producer.py)."""
-WAYS = {"seed": "the seed's way", "client": "publishing alone: google-cloud-pubsub"}
+WAYS = {
+    "ours": "ours: the stream, read, kept and published",
+    "seed": "the seed's way: the stream, read and published",
+    "outbox": "our outbox alone: kept and published",
+    "client": "google-cloud-pubsub alone: published",
+}
+PAIRS = (("ours", "seed"), ("outbox", "client"), ("ours", "client"))
 
 
 def run(pairs: int, count: int, held: int, bridged: int) -> Section:
@@ -26,64 +32,58 @@ def run(pairs: int, count: int, held: int, bridged: int) -> Section:
 
     Args:
         pairs: runs of each way.
-        count: posts in a run.
+        count: posts in a run; an eighth of it at X's cap.
         held: posts that ours and the client hold while the topic is away.
         bridged: posts that ours holds alone; 450,000 are 30 minutes at X's cap.
     """
     section = Section(
-        "Producer: from a saturated stream socket to published messages",
-        ["lines", "ours beside", "ours, posts/s", "the other, posts/s", "ratio (range)",
-         "CPU ms a post, ours", "the other's", "ratio (range)", "peak MB"],
+        "Producer: to published messages",
+        ["lines", "a way", "beside", "posts/s", "the other's", "ratio (range)",
+         "CPU ms a post", "the other's", "ratio (range)", "peak MB"],
     )  # fmt: skip
     for kind in KINDS:
         with TemporaryDirectory(prefix="bench-") as folder:
             ground = Ground(kind, Path(folder))
             try:
-                found = _alternate(ground, pairs, count)
-                section.rows += [_row(kind, way, found) for way in WAYS]
-                section.data[kind] = {
-                    "bytes_a_line": ground.size,
-                    **{name: [vars(each) for each in runs] for name, runs in found.items()},
-                }
+                _compare(section, ground, kind, pairs, count)
                 if kind == "1 KB":
+                    _compare(section, ground, f"{kind} at {X_CAP}/s", pairs, count // 8, X_CAP)
                     _away(section, ground, held, bridged)
             finally:
                 ground.close()
     share = max(run["topic_share"] for kind in KINDS for run in section.data[kind]["ours"])
     section.notes += [
-        f"{pairs} runs of each, {count:,} posts a run, one after the other in turn; ours is the "
-        "deployed process with its store on disk.",
+        f"{pairs} runs of each, {count:,} posts a run ({count // 8:,} at X's cap), one after the "
+        "other in turn; ours is the deployed process with its store on disk.",
         "The seed: tweepy on_response, json.dumps, publish() a post, futures left alone; it "
-        "publishes `data` alone, about half of our bytes. The client: publish() of "
-        "google-cloud-pubsub for our messages, batches of our size, no stream, nothing kept.",
+        "publishes `data` alone, about half of our bytes. The client: publish() for our messages, "
+        "batches of our size, nothing kept. Our outbox: the same messages, kept on disk first.",
         f"The topic server used at most {share:.2f} of a core in our runs, so it is not the limit.",
     ]
     return section
 
 
-def _alternate(ground: Ground, pairs: int, count: int) -> dict[str, list[Run]]:
-    found: dict[str, list[Run]] = {"ours": [], **{way: [] for way in WAYS}}
+def _compare(
+    section: Section, ground: Ground, name: str, pairs: int, count: int, rate: float = 0.0
+) -> None:
+    found: dict[str, list[Run]] = {way: [] for way in WAYS}
     for _ in range(pairs):
-        for name, runs in found.items():
-            with ground.started(name) as child:
-                source = child if name == "client" else ground.stream
-                runs.append(ground.measure(child, source, count))
-    return found
-
-
-def _row(kind: str, way: str, found: dict[str, list[Run]]) -> list[str]:
-    ours, other = found["ours"], found[way]
-    rates = [[run.rate for run in runs] for runs in (ours, other)]
-    cpu = [[run.cpu for run in runs] for runs in (ours, other)]
-    return [
-        kind,
-        WAYS[way],
-        *(Spread.of(each).text() for each in rates),
-        Spread.ratio(*rates).text("x"),
-        *(digits(Spread.of(each).median) for each in cpu),
-        Spread.ratio(*cpu).text("x"),
-        " / ".join(f"{max(run.peak for run in runs):.0f}" for runs in (ours, other)),
-    ]
+        for way, runs in found.items():
+            runs.append(ground.measure(way, count, rate))
+    section.data[name] = {
+        "bytes_a_line": ground.size,
+        **{way: [vars(each) for each in runs] for way, runs in found.items()},
+    }
+    for way, beside in PAIRS:
+        both = found[way], found[beside]
+        rates = [[run.rate for run in runs] for runs in both]
+        cpu = [[run.cpu for run in runs] for runs in both]
+        section.rows.append([
+            name, WAYS[way], WAYS[beside],
+            *(Spread.of(each).text() for each in rates), Spread.ratio(*rates).text("x"),
+            *(digits(Spread.of(each).median) for each in cpu), Spread.ratio(*cpu).text("x"),
+            " / ".join(f"{max(run.peak for run in runs):.0f}" for runs in both),
+        ])  # fmt: skip
 
 
 def _away(section: Section, ground: Ground, held: int, bridged: int) -> None:

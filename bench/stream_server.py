@@ -27,12 +27,11 @@ _KEEP_ALIVE = b"2\r\n\r\n\r\n"
 
 
 class Server:
-    """Blocks of chunked lines, and the order to send them."""
+    """Chunked lines, and the order to send them: one by one at a rate, else in blocks."""
 
     def __init__(self, lines: list[bytes]) -> None:
         # Each post a chunk of its own, with its CRLF, as X sends it.
-        chunks = [b"%x\r\n%b\r\n\r\n" % (len(line) + 2, line) for line in lines]
-        self._blocks = [b"".join(chunks[at : at + _BLOCK]) for at in range(0, len(chunks), _BLOCK)]
+        self._chunks = [b"%x\r\n%b\r\n\r\n" % (len(line) + 2, line) for line in lines]
         self._order = threading.Condition()
         self._left: float = 0
         self._rate = 0.0
@@ -70,18 +69,21 @@ class Server:
         due = time.monotonic()
         while True:
             with self._order:
-                if self._left <= 0 and not self._order.wait(10):
-                    connection.sendall(_KEEP_ALIVE)
+                if self._left <= 0:
+                    if not self._order.wait(10):
+                        connection.sendall(_KEEP_ALIVE)
+                    due = time.monotonic()
                 # An earlier connection may not know yet that its client has gone.
                 if mine != self._streams:
                     return
                 if self._left <= 0:
                     continue
-                self._left -= _BLOCK
-            connection.sendall(self._blocks[self._at])
-            self._at = (self._at + 1) % len(self._blocks)
+                count = 1 if self._rate else _BLOCK
+                self._left -= count
+            connection.sendall(b"".join(self._chunks[self._at : self._at + count]))
+            self._at = (self._at + count) % len(self._chunks)
             if self._rate:
-                due = max(due + _BLOCK / self._rate, time.monotonic() - 0.1)
+                due = max(due + count / self._rate, time.monotonic() - 0.1)
                 time.sleep(max(0.0, due - time.monotonic()))
 
 

@@ -12,6 +12,7 @@ from bench.__main__ import main
 from bench.cost import VOLUMES, run
 from bench.posts import KINDS
 from bench.prices import X_CAP
+from bench.producer import WAYS
 from bench.results import Spread
 from bench.sink import IN_FLIGHT
 from local.x.settings import Settings as XSettings
@@ -41,9 +42,11 @@ def measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
 def test_producer_is_measured_beside_the_seed_and_the_ceiling(measured: Any) -> None:
     """Every way publishes all posts of its run; what a topic that is away costs is measured too."""
     data = measured("producer")["data"]
-    for kind in KINDS:
-        assert {len(data[kind][way]) for way in ("ours", "seed", "client")} == {1}
+    assert set(data) >= {*KINDS, "1 KB at 250/s"}
+    for kind in (*KINDS, "1 KB at 250/s"):
+        assert {len(data[kind][way]) for way in WAYS} == {1}
         assert all(run["rate"] > 0 and run["peak"] > 10 for run in data[kind]["ours"])
+    assert all(data["1 KB at 250/s"][way][0]["rate"] < 260 for way in WAYS)
     assert data["away_ours"]["disk_bytes"] > 2_000 * 1_000
     assert data["away_client"]["cpu_us_a_post"] > 0
     assert data["bridged"]["arrived"] >= data["bridged"]["posts"] == 2_000
