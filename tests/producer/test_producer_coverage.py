@@ -11,6 +11,8 @@ import pytest
 
 from local.x.snowflake import first_at
 from producer import gap
+from producer.books import Books
+from producer.budget import Budget
 from producer.gap import Coverage
 from producer.lines import Lines
 from producer.record import timestamp
@@ -184,11 +186,10 @@ def test_a_line_that_is_no_post_covers_what_came_since_the_last_one(
     """A line of 11 MB takes seconds: a damaged store that loses it says so from before them."""
     read, made = 1_795_348_805_000_000, 1_795_348_800_000_000
     monkeypatch.setattr("producer.lines.now", lambda: read)
-    settings = SimpleNamespace(instance="me", backfill_minutes=0)
-    outbox = SimpleNamespace(store=store, has_letters=True)
-    rest: Any = (lambda *_: None, None, lambda _: None)
-    parts: Any = (settings, outbox, None, Coverage(store, "me"), Stats(), *rest)
-    lines = Lines(*parts)
+    settings: Any = SimpleNamespace(instance="me", backfill_minutes=0)
+    outbox: Any = SimpleNamespace(store=store, has_letters=True)
+    books = Books(settings, outbox, Budget(0, store), Coverage(store, "me"), Stats())
+    lines = Lines(books, lambda *_: None, None, lambda _: None)
     lines.line(b'{"data":{"id":"%d","text":"x"}}' % first_at(made / 1_000))
     lines.line(b"x" * 8_000_001)
     assert [entry.made_at for entry in lines._entries] == [made, made, made]

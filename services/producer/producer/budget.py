@@ -22,7 +22,7 @@ import requests
 
 from producer.record import integer
 from producer.store import Store
-from producer.x_api import XApi, XRefusedError, x_time
+from producer.x_api import XApi, XRefusedError
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,7 @@ def read_usage(client: XApi) -> Usage:
         UsageError: no answer, an error, or an answer of another form.
     """
     try:
-        body, headers = client.send("GET", "/2/usage/tweets", {"usage.fields": _FIELDS})
-        data = body["data"]
+        data = client.call("GET", "/2/usage/tweets", {"usage.fields": _FIELDS})["data"]
         posts, day = integer(data["project_usage"]), integer(data["cap_reset_day"])
     except (XRefusedError, requests.RequestException) as error:
         raise UsageError(" ".join(str(error).split())[:300]) from None
@@ -79,7 +78,7 @@ def read_usage(client: XApi) -> Usage:
         raise UsageError(f"an answer without {error}") from None
     if posts is None or day is None or not 1 <= day <= 31:
         raise UsageError(f"an answer that is no usage: {str(data)[:200]}")
-    return Usage(posts, day, x_time(headers) or time.time())
+    return Usage(posts, day, client.answered_at or time.time())
 
 
 def next_reset(now: float, day: int) -> float:

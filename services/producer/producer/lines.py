@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from producer import record
-from producer.budget import Budget
-from producer.gap import Coverage, made_at
+from producer.books import Books
+from producer.gap import made_at
 from producer.log import OncePerMinute
 from producer.messages import (
     BUDGET,
@@ -25,11 +25,7 @@ from producer.messages import (
     now,
     post_message,
 )  # fmt: skip
-from producer.outbox import Outbox
 from producer.parsing import LineError, control_reason, control_words, is_farewell, parse
-from producer.settings import Settings
-from producer.stats import Stats
-from producer.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +102,6 @@ class Lines:
         truncated_line: what is known of the line within which this connection ended.
 
     Args:
-        outbox: where all goes; None only counts.
-        store: the outbox's.
         matched: given the ids of the rules that a post matched, and when it was made.
         echo: given each post as X sent it.
         interrupt: called with the reason when the connection must end now.
@@ -115,21 +109,13 @@ class Lines:
 
     def __init__(
         self,
-        settings: Settings,
-        outbox: Outbox | None,
-        budget: Budget,
-        coverage: Coverage,
-        stats: Stats,
+        books: Books,
         matched: Callable[[Iterable[str], int], None],
         echo: Callable[[bytes], None] | None,
         interrupt: Callable[[str], None],
     ) -> None:
-        self._settings = settings
-        self._outbox = outbox
-        self._store: Store | None = outbox.store if outbox else None
-        self._budget = budget
-        self._coverage = coverage
-        self._stats = stats
+        self._settings, self._outbox = books.settings, books.outbox
+        self._budget, self._coverage, self._stats = books.budget, books.coverage, books.stats
         self._matched = matched
         self._echo = echo
         self._interrupt = interrupt
@@ -160,7 +146,7 @@ class Lines:
 
     def received(self, count: int, wire: int) -> None:
         """Bytes came; with them the connection has carried `wire`, which may be compressed."""
-        self._stats.bytes += count
+        self._stats.received_bytes += count
         self._wire = wire
         self._stats.last_byte = time.time()
 
@@ -242,12 +228,12 @@ class Lines:
         charged, self._charged = self._charged, 0
         self._read += charged
         leave = charged > 0 and self._budget.read(charged, self._wire / self._read)
-        if self._outbox is not None and self._store is not None:
+        if self._outbox is not None:
             states = {"coverage": self._coverage.state()}
             if self._budget.trusted:
                 states["budget"] = self._budget.state()
             self._outbox.keep(entries, states)
-            if damage := self._store.take_damage():
+            if damage := self._outbox.store.take_damage():
                 self._coverage.damaged(damage)
                 self._close_gap(now(), None)
             if reason := self._outbox.blocked():

@@ -15,16 +15,13 @@ from typing import Any
 import requests
 
 from producer.backoff import Backoff, Pacer
-from producer.budget import Budget
+from producer.books import Books
 from producer.fields import asked
-from producer.gap import Coverage
 from producer.lines import Lines
-from producer.messages import BUDGET, DISCONNECTED, DISK, ON_PURPOSE, SHUTDOWN, event
-from producer.outbox import Outbox
+from producer.messages import BUDGET, DISCONNECTED, DISK, ON_PURPOSE, SHUTDOWN
 from producer.rulebook import RuleBook, words
 from producer.rules import RulesError
-from producer.settings import Settings, SettingsError
-from producer.stats import Stats
+from producer.settings import SettingsError
 from producer.stream import End, Stream
 from producer.x_api import FINAL, MONTHLY, Kind, XRefusal, XRefusedError
 
@@ -43,40 +40,31 @@ class Reader:
     """Reads until stop(). run() is for one thread; interrupt() and stop() for any.
 
     Args:
-        outbox: where what is read goes; None where it is only printed.
         echo: given each post as X sent it.
         before_first_connect: called once the rules are right, so that the token is known to be.
     """
 
     def __init__(
         self,
-        settings: Settings,
-        outbox: Outbox | None,
+        books: Books,
         rules: RuleBook,
-        budget: Budget,
-        coverage: Coverage,
         backoff: Backoff,
         pacer: Pacer,
-        stats: Stats,
         echo: Callable[[bytes], None] | None,
         before_first_connect: Callable[[], None],
     ) -> None:
-        self._settings = settings
-        self._outbox = outbox
+        self._books = books
+        self._settings, self._outbox = books.settings, books.outbox
+        self._budget, self._coverage, self._stats = books.budget, books.coverage, books.stats
         self._rules = rules
-        self._budget = budget
-        self._coverage = coverage
         self._backoff = backoff
         self._pacer = pacer
-        self._stats = stats
         self._before_first_connect = before_first_connect
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._stream: Stream | None = None
         self._token = ""
-        self._lines = Lines(
-            settings, outbox, budget, coverage, stats, rules.matched, echo, self.interrupt
-        )
+        self._lines = Lines(books, rules.matched, echo, self.interrupt)
         self._rules_applied = self._rules_lost = self._usage_unknown = False
         self.failure: StopError | None = None
 
@@ -136,7 +124,7 @@ class Reader:
                 "cannot be kept costs money. %d messages are held and tried again.",
                 reason, self._stats.held,
             )  # fmt: skip
-            self._tell("publish_stalled", reason=reason, detail={"held": self._stats.held})
+            self._books.tell("publish_stalled", reason=reason, detail={"held": self._stats.held})
         self._stop.wait(0.2)
         return True
 
@@ -150,7 +138,7 @@ class Reader:
                 log.info(
                     "The post budget allows reading again: %d of %d", budget.used, budget.limit
                 )
-                self._tell("budget_resumed", posts_used=budget.used, post_budget=budget.limit)
+                self._books.tell("budget_resumed", posts_used=budget.used, post_budget=budget.limit)
             return False
         self._stats.state = "paused_budget"
         if not budget.trusted:
@@ -158,7 +146,7 @@ class Reader:
             if not self._usage_unknown:
                 self._usage_unknown = True
                 self._coverage.ended(BUDGET)
-                self._tell("budget_paused", reason="usage_unknown", post_budget=budget.limit)
+                self._books.tell("budget_paused", reason="usage_unknown", post_budget=budget.limit)
         elif not budget.paused:
             self._stats.budget_paused_until = budget.period_end
             budget.paused = True
@@ -169,7 +157,7 @@ class Reader:
                 budget.used, budget.limit, budget.until(),
             )  # fmt: skip
             self._coverage.ended(BUDGET)
-            self._tell(
+            self._books.tell(
                 "budget_paused",
                 reason=BUDGET,
                 posts_used=budget.used,
@@ -261,7 +249,7 @@ class Reader:
             return
         if end.connected:
             # The gap's own event comes with the next connection; until then this one says it.
-            self._tell("disconnected", reason=reason, gap_from=self._coverage.until)
+            self._books.tell("disconnected", reason=reason, gap_from=self._coverage.until)
         if end.refusal is not None:
             self._refused(end.refusal, "the stream")
             return
@@ -306,7 +294,3 @@ class Reader:
             return self._settings.token.read() != self._token
         except SettingsError:
             return False
-
-    def _tell(self, kind: str, **columns: Any) -> None:
-        if self._outbox is not None:
-            self._outbox.event(event(kind, self._settings.instance, **columns))

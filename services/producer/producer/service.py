@@ -7,14 +7,14 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from producer.backoff import Backoff, Pacer, Waits
+from producer.books import Books
 from producer.budget import USAGE_AGAIN, USAGE_EVERY, Budget, UsageError, read_usage
 from producer.gap import Coverage
 from producer.health import HealthServer
 from producer.log import OncePerMinute
-from producer.messages import BUDGET, SHUTDOWN, TAKEN_OVER, event, now
+from producer.messages import BUDGET, SHUTDOWN, TAKEN_OVER, now
 from producer.outbox import Outbox
 from producer.reader import Reader, StopError
 from producer.reconcile import RulesChange
@@ -84,15 +84,12 @@ class Service:
             self._rules_changed,
             self._rules_taken_over,
         )
+        self._books = Books(settings, self._outbox, self.budget, self.coverage, self.stats)
         self.reader = Reader(
-            settings,
-            self._outbox,
+            self._books,
             self.rules,
-            self.budget,
-            self.coverage,
             Backoff(WAITS),
             Pacer(self._store),
-            self.stats,
             self._print if settings.print_posts else None,
             self.read_usage,
         )
@@ -101,7 +98,7 @@ class Service:
         """Begin."""
         revision = code_digest(Path(__file__).parent)
         rules = len(self.settings.rules or ())
-        self._tell("started", detail={"rules": rules, "revision": revision})
+        self._books.tell("started", detail={"rules": rules, "revision": revision})
         for thread in self._threads:
             thread.start()
 
@@ -117,7 +114,7 @@ class Service:
         if self.coverage.gap is None:
             self.coverage.ended(SHUTDOWN)
         self.budget.settle()
-        self._tell("stopped", posts_used=self.budget.used)
+        self._books.tell("stopped", posts_used=self.budget.used)
         kept = lost = 0
         if self._outbox is not None:
             kept, lost = self._outbox.close(0.5 if self._refused else FLUSH)
@@ -187,7 +184,7 @@ class Service:
             log.info("A new period of X's usage has begun")
         self.stats.budget_used = budget.used
         budget.save()
-        self._tell(
+        self._books.tell(
             "usage",
             posts_used=budget.used,
             post_budget=self.settings.post_budget or None,
@@ -215,7 +212,7 @@ class Service:
         self.stats.budget_used = budget.used
         if budget.warn():
             log.warning("80 %% of the post budget is used: %d of %d", budget.used, budget.limit)
-            self._tell("budget_warning", posts_used=budget.used, post_budget=budget.limit)
+            self._books.tell("budget_warning", posts_used=budget.used, post_budget=budget.limit)
         if budget.spent:
             self.reader.interrupt(BUDGET)
         self._tell_of_quiet()
@@ -234,7 +231,7 @@ class Service:
             return
         if stats.last_byte - since >= max(QUIET, QUIET_DISTANCES * usual):
             self._quiet_since = since
-            self._tell("quiet", detail={"since": timestamp(int(since * 1e6))})
+            self._books.tell("quiet", detail={"since": timestamp(int(since * 1e6))})
 
     def _errands(self) -> None:
         """Calls to X, which may take their time."""
@@ -259,20 +256,16 @@ class Service:
         except OSError:  # BrokenPipeError above all
             self.ended.set()
 
-    def _tell(self, kind: str, **columns: Any) -> None:
-        if self._outbox is not None:
-            self._outbox.event(event(kind, self.settings.instance, **columns))
-
     def _rules_changed(self, change: RulesChange) -> None:
-        self._tell("rules_changed", detail=_shown(change))
+        self._books.tell("rules_changed", detail=_shown(change))
 
     def _rules_taken_over(self, takeover: Takeover) -> None:
         self.stats.rules_taken_over += 1
         detail = _shown(takeover.change)
-        self._tell(TAKEN_OVER, detail=detail)
+        self._books.tell(TAKEN_OVER, detail=detail)
         if takeover.missing_from is not None:
             end = max(now(), takeover.missing_from)
-            self._tell(
+            self._books.tell(
                 "gap", gap_from=takeover.missing_from, gap_to=end, reason=TAKEN_OVER, detail=detail
             )
 

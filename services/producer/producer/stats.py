@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -24,21 +24,31 @@ STATES = (
 )
 
 
+def _counted(words: str) -> int:
+    """Return the field of a counter, which is a metric of the same name with these words."""
+    counter: int = field(default=0, metadata={"counts": words})
+    return counter
+
+
 @dataclass(eq=False)
 class Stats(Collector):
     """What the producer counts. Moments are seconds since 1970; 0 means never."""
 
-    posts: int = 0
-    dead_letters: int = 0
-    control_messages: int = 0
-    keep_alives: int = 0
-    created_at_derived: int = 0
-    events: int = 0
-    bytes: int = 0
-    connects: int = 0
-    reconnects: int = 0
+    posts: int = _counted("Posts read from X, each charged.")
+    published: int = _counted("Messages that Pub/Sub took: posts, events, dead letters.")
+    publish_failed: int = _counted("Publish requests that failed and are tried again.")
+    rejected: int = _counted("Messages that Pub/Sub refused as invalid.")
+    dead_letters: int = _counted("Lines that could not be used.")
+    control_messages: int = _counted("Messages of X about the stream itself.")
+    keep_alives: int = _counted("Blank lines, X's sign of life.")
+    created_at_derived: int = _counted("Posts without created_at; taken from the id.")
+    events: int = _counted("Rows written for stream_events.")
+    received_bytes: int = _counted("Bytes read from the stream.")
+    connects: int = _counted("Requests for the stream; X allows 50 in 15 minutes.")
+    reconnects: int = _counted("Requests for the stream after the first.")
+    rules_taken_over: int = _counted("Times that X's rules were found to be another's.")
+    replayed: int = _counted("Messages that an earlier process left in STATE_DIR.")
     ends: Counter[str] = field(default_factory=Counter)
-    replayed: int = 0
     last_byte: float = 0.0
     last_post: float = 0.0
     # Read time in microseconds and id of the last post.
@@ -48,11 +58,7 @@ class Stats(Collector):
     budget_limit: int = 0
     budget_paused_until: float = 0.0
     rules: int = 0
-    rules_taken_over: int = 0
     state: str = "starting"
-    published: int = 0
-    publish_failed: int = 0
-    rejected: int = 0
     store: Store | None = None
     started: float = field(default_factory=time.time)
 
@@ -70,43 +76,10 @@ class Stats(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics for one scrape."""
         now = time.time()
-        for name, text, count in (
-            ("posts", "Posts read from X, each charged.", self.posts),
-            (
-                "published",
-                "Messages that Pub/Sub took: posts, events, dead letters.",
-                self.published,
-            ),
-            (
-                "publish_failed",
-                "Publish requests that failed and are tried again.",
-                self.publish_failed,
-            ),
-            (
-                "rejected",
-                "Messages that Pub/Sub refused as invalid.",
-                self.rejected,
-            ),
-            ("dead_letters", "Lines that could not be used.", self.dead_letters),
-            ("control_messages", "Messages of X about the stream itself.", self.control_messages),
-            ("keep_alives", "Blank lines, X's sign of life.", self.keep_alives),
-            (
-                "created_at_derived",
-                "Posts without created_at; taken from the id.",
-                self.created_at_derived,
-            ),
-            ("events", "Rows written for stream_events.", self.events),
-            ("received_bytes", "Bytes read from the stream.", self.bytes),
-            ("connects", "Requests for the stream; X allows 50 in 15 minutes.", self.connects),
-            ("reconnects", "Requests for the stream after the first.", self.reconnects),
-            (
-                "rules_taken_over",
-                "Times that X's rules were found to be another's.",
-                self.rules_taken_over,
-            ),
-            ("replayed", "Messages that an earlier process left in STATE_DIR.", self.replayed),
-        ):
-            yield _counter(name, text, count)
+        for each in fields(self):
+            if words := each.metadata.get("counts"):
+                count = getattr(self, each.name)
+                yield CounterMetricFamily(f"tweets_producer_{each.name}", words, count)
         ends = CounterMetricFamily(
             "tweets_producer_stream_ends", "Connections that ended, by reason.", labels=["reason"]
         )
@@ -140,7 +113,3 @@ class Stats(Collector):
         for name in STATES:
             state.add_metric([name], float(name == self.state))
         yield state
-
-
-def _counter(name: str, text: str, count: int) -> CounterMetricFamily:
-    return CounterMetricFamily(f"tweets_producer_{name}", text, count)

@@ -184,6 +184,9 @@ class XSession(requests.Session):
 class XApi:
     """Calls of X's API v2.
 
+    Attributes:
+        answered_at: X's own time of the last answer, seconds since 1970; None where it told none.
+
     Args:
         base_url: such as https://api.x.com.
     """
@@ -191,6 +194,7 @@ class XApi:
     def __init__(self, token: str, base_url: str) -> None:
         self._session = XSession(token)
         self._base_url = base_url
+        self.answered_at: float | None = None
 
     def call(
         self,
@@ -205,16 +209,6 @@ class XApi:
             XRefusedError: X refuses the call, or the answer is no JSON object.
             requests.RequestException: X was not reached.
         """
-        return self.send(method, route, params, json)[0]
-
-    def send(
-        self,
-        method: str,
-        route: str,
-        params: Mapping[str, Any] | None = None,
-        json: Mapping[str, Any] | None = None,
-    ) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-        """Return the same, and the headers of the answer."""
         response = self._session.request(
             method, self._base_url + route, params=params, json=json, timeout=CALL_TIMEOUT
         )
@@ -226,7 +220,8 @@ class XApi:
             body = None
         if not isinstance(body, dict):
             raise XRefusedError(XRefusal.stranger(response.status_code, response.text))
-        return body, response.headers
+        self.answered_at = x_time(response.headers)
+        return body
 
 
 def x_time(headers: Mapping[str, str]) -> float | None:
