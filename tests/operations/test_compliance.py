@@ -178,23 +178,23 @@ def test_rows_in_the_streaming_buffer_are_told(
     fill(stack)
     stack.insert_posts(line(30, author=70), inserted_at="2026-01-01T00:00:00Z")
     gone(x, "tweets", 1, 30)
-    rows = Dataset._rows
+    rows = Dataset.rows
 
-    def refusing(self: Dataset, sql: str, *parameters: Any) -> Any:
+    def refusing(self: Dataset, sql: str, **values: Any) -> Any:
         if sql.startswith("DELETE") and "@settled" not in sql:
             raise BadRequest(  # type: ignore[no-untyped-call]
                 "UPDATE or DELETE statement over table d.tweets would affect rows in the "
                 "streaming buffer, which is not supported"
             )
-        return rows(self, sql, *parameters)
+        return rows(self, sql, **values)
 
-    monkeypatch.setattr(Dataset, "_rows", refusing)
+    monkeypatch.setattr(Dataset, "rows", refusing)
     done = stack.run("compliance", "run", "--yes", *FAST)
     assert done.code == 3
     assert "3 rows are in BigQuery's streaming buffer" in done.err
     assert "90 minutes" in done.err
     assert ids(stack) == [1, 2, 2, 3, 4, 5, 6, 7, 8, 9]
-    monkeypatch.setattr(Dataset, "_rows", rows)
+    monkeypatch.setattr(Dataset, "rows", rows)
     assert stack.run("compliance", "run", "--yes", *FAST).code == 0
     assert ids(stack) == [2, 2, 4, 5, 6, 8, 9]
 

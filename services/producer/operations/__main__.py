@@ -13,11 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
-from operations.backfill import backfill, checked_max_posts
+from operations.backfill import backfill
 from operations.compliance import run_compliance
 from operations.doctor import doctor
 from operations.errors import WrongInputError, explained
 from operations.redrive import list_letters, send_letters, show_letter
+from operations.search import SMALLEST_PAGE
 from operations.settings import Settings
 from producer.log import redact
 from producer.x_api import ignore_netrc
@@ -210,7 +211,11 @@ def _moment(text: str) -> datetime:
 def _posts(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
-    return checked_max_posts(int(text))
+    if int(text) < SMALLEST_PAGE:
+        raise argparse.ArgumentTypeError(
+            f"X's smallest page has {SMALLEST_PAGE} posts, not {text}: give that or more"
+        )
+    return int(text)
 
 
 def _seconds(text: str) -> float:

@@ -8,7 +8,6 @@ though X charges for reading it; within one UTC day X charges a post once
 """
 
 import argparse
-import socket
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,20 +16,13 @@ import orjson
 
 from operations.dataset import Dataset
 from operations.errors import UnavailableError, UnfinishedError, WrongInputError
-from operations.gaps import Gap, Span, joined, remaining
-from operations.search import (
-    ARCHIVE,
-    DOLLARS_A_COUNT,
-    RECENT,
-    SMALLEST_PAGE,
-    GapSearch,
-    SearchProduct,
-)
+from operations.gaps import Gap, Span, joined, open_spans, remaining
+from operations.search import ARCHIVE, DOLLARS_A_COUNT, RECENT, GapSearch, SearchProduct
 from operations.settings import Settings
-from operations.text import harmless, moment, number, table, tell
+from operations.text import harmless, moment, number, progress, table, tell
 from operations.topic import TopicPublisher
 from operations.x_account import XAccount
-from producer.messages import Message, event, event_message, now, post_message
+from producer.messages import Message, now, post_message
 from producer.record import RecordError, rule_tags, to_record
 from producer.rules import Rule, RulesError, read_rules
 
@@ -70,39 +62,41 @@ def backfill(settings: Settings, options: argparse.Namespace) -> None:
         print("Dry run: no post was read. To read and pay for them: the same command with --yes")
         return
     _check_budget(settings, account, options.max_posts)
-    _fill(settings, dataset, searches, covered, options)
+    topic, read = TopicPublisher(settings.topic), 0
+    for search in searches:
+        search.max_posts = options.max_posts - read
+        covered += _fill(topic, dataset, search, covered, options.query)
+        read += search.read
+        if search.covered_from > search.span.start:
+            _stop(search, options)
 
 
 def _wanted(
     options: argparse.Namespace, gaps: Sequence[Gap], covered: Sequence[Span]
 ) -> list[Span] | None:
     """The intervals asked for, oldest first; None where none was asked for."""
-    if options.query and (options.rules or not (options.start and options.end)):
+    start, end = options.start, options.end
+    if options.query and (options.rules or not (start and end)):
         raise WrongInputError(
             "--query reads a history of its own: give --from and --to, no --rules"
         )
-    if (options.gap or options.all) and (options.start or options.end):
-        raise WrongInputError(
-            "--from and --to name an interval of their own: leave out --gap, --all"
-        )
-    if options.gap:
-        found = [gap for gap in gaps if gap.event_id == options.gap]
-        if not found:
+    if options.gap or options.all:
+        if start or end:
+            raise WrongInputError(
+                "--from and --to name an interval of their own: leave out --gap, --all"
+            )
+        chosen = [gap for gap in gaps if options.all or gap.event_id == options.gap]
+        if options.gap and not chosen:
             raise WrongInputError(
                 f"no gap of the last {_LISTED_DAYS} days has the id {options.gap!r}: "
                 "tweets backfill lists them"
             )
-        return remaining(found[0].span, covered)
-    if options.all:
-        taken: list[Span] = []
-        for gap in gaps:
-            taken += remaining(gap.span, [*covered, *taken])
-        return sorted(taken)
-    if options.start is None and options.end is None:
+        return open_spans(chosen, covered)
+    if not (start or end):
         return None
-    if options.start is None or options.end is None or options.start >= options.end:
+    if not (start and end) or start >= end:
         raise WrongInputError("--from and --to go together, and --from must be before --to")
-    return [Span(options.start, options.end)]
+    return [Span(start, end)]
 
 
 def _reachable(span: Span, at: datetime, product: SearchProduct) -> Span | None:
@@ -110,7 +104,7 @@ def _reachable(span: Span, at: datetime, product: SearchProduct) -> Span | None:
     oldest = product.oldest(at)
     if span.start < oldest:
         print(
-            f"Out of reach: {moment(span.start)} to {moment(min(span.end, oldest))}. X's "
+            f"Out of reach: {Span(span.start, min(span.end, oldest))}. X's "
             + (
                 f"recent search goes {product.days} days back; --archive reads all that X has."
                 if product is RECENT
@@ -129,8 +123,7 @@ def _rules(account: XAccount, options: argparse.Namespace) -> Sequence[Rule]:
             return read_rules(options.rules)
     except RulesError as error:
         raise WrongInputError(str(error).replace("RULES_FILE", "--rules")) from None
-    rules = account.rules()
-    if not rules:
+    if not (rules := account.rules()):
         raise WrongInputError("X has no active rule for this app: give some with --rules FILE")
     return rules
 
@@ -138,23 +131,13 @@ def _rules(account: XAccount, options: argparse.Namespace) -> Sequence[Rule]:
 def _print_gaps(gaps: Sequence[Gap], covered: Sequence[Span], at: datetime) -> None:
     rows = []
     for gap in gaps:
-        open_spans = remaining(gap.span, covered)
-        seconds = sum(span.length.total_seconds() for span in open_spans)
-        if not open_spans:
+        left = remaining(gap.span, covered)
+        state = f"open {sum(span.length.total_seconds() for span in left):,.1f} s"
+        if not left:
             state = "filled but for reposts"
-        elif max(span.end for span in open_spans) <= RECENT.oldest(at):
-            state = f"open {seconds:,.1f} s, by --archive alone (over {RECENT.days} days ago)"
-        else:
-            state = f"open {seconds:,.1f} s"
-        rows.append(
-            (
-                gap.event_id,
-                moment(gap.span.start),
-                moment(gap.span.end),
-                harmless(gap.reason),
-                state,
-            )
-        )
+        elif left[-1].end <= RECENT.oldest(at):
+            state += f", by --archive alone (over {RECENT.days} days ago)"
+        rows.append((gap.event_id, *map(moment, gap.span), harmless(gap.reason), state))
     if not rows:
         print(f"No gap in the last {_LISTED_DAYS} days.")
         return
@@ -163,45 +146,57 @@ def _print_gaps(gaps: Sequence[Gap], covered: Sequence[Span], at: datetime) -> N
 
 
 def _fill(
-    settings: Settings,
+    topic: TopicPublisher,
     dataset: Dataset,
-    searches: Sequence[GapSearch],
+    search: GapSearch,
     covered: Sequence[Span],
-    options: argparse.Namespace,
-) -> None:
-    topic = TopicPublisher(settings.topic)
-    read, filled = 0, list(covered)
-    for search in searches:
-        search.max_posts = options.max_posts - read
-        published = _publish_posts(topic, search, dataset.posts(search.span))
-        read += search.read
-        done = Span(search.covered_from, search.span.end)
-        print(
-            f"{moment(search.span.start)} to {moment(search.span.end)}: {number(search.read)} posts"
-            f" read (${search.read * search.product.dollars:,.2f}), {number(published)} published"
-        )
-        if done.start < done.end:
-            whole = done if options.query else joined(done, filled)
-            _record(topic, done, whole, search, published, options.query)
-            filled.append(done)
-        if done.start > search.span.start:
-            _stop(search, done.start, options)
-
-
-def _stop(search: GapSearch, reached: datetime, options: argparse.Namespace) -> None:
-    """Say why the search ended before its span did, and how to go on."""
-    rest = f"{moment(search.span.start)} to {moment(reached)}"
-    again = (
-        f"go on by --to {reached.isoformat(timespec='milliseconds').replace('+00:00', 'Z')}"
-        if options.query
-        else "run the command again to go on"
+    query: str | None,
+) -> list[Span]:
+    """Read one span and publish what is missing; return what is complete of it now."""
+    published = _publish_posts(topic, search, dataset.posts(search.span))
+    print(
+        f"{search.span}: {number(search.read)} posts read ({search.product.price(search.read)}), "
+        f"{number(published)} published"
     )
-    left = f"{rest} is {'not read' if options.query else 'a gap still'}; {again}"
-    if search.failure is not None:
-        if not search.read:
-            raise search.failure
-        raise type(search.failure)(f"{search.failure}. What was read is published; {left}")
-    raise UnfinishedError(f"--max-posts {number(options.max_posts)} is reached: {left}")
+    done = Span(search.covered_from, search.span.end)
+    if done.start == done.end:
+        return []
+    whole = done if query else joined(done, covered)
+    topic.note(
+        # A query of one's own fills no gap of the stream's rules.
+        "history" if query else "backfilled",
+        "the posts are published, and the gap is listed as open still",
+        gap_from=_microseconds(whole.start),
+        gap_to=_microseconds(whole.end),
+        reason="history" if query else "backfill",
+        detail={
+            "read_from": moment(done.start),
+            "read_to": moment(done.end),
+            "search": search.product.name,
+            "posts_read": search.read,
+            "posts_published": published,
+            "rules": [rule.tag or rule.value for rule in search.rules],
+            # X's searches return no reposts since 2026-05-04.
+            "reposts": False,
+        },
+    )
+    return [done]
+
+
+def _stop(search: GapSearch, options: argparse.Namespace) -> None:
+    """Say why the search ended before its span did, and how to go on."""
+    reached = search.covered_from
+    left = f"{Span(search.span.start, reached)} is "
+    if options.query:
+        moment_ = reached.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        left += f"not read; go on by --to {moment_}"
+    else:
+        left += "a gap still; run the command again to go on"
+    if search.failure is None:
+        raise UnfinishedError(f"--max-posts {number(options.max_posts)} is reached: {left}")
+    if not search.read:
+        raise search.failure
+    raise type(search.failure)(f"{search.failure}. What was read is published; {left}")
 
 
 def _publish_posts(
@@ -217,9 +212,7 @@ def _publish_posts(
                 "stays open; run the command again (X charges posts of the same UTC day once)"
             )
         published += len(messages)
-        if search.read // 1000 > told:
-            told = search.read // 1000
-            tell(f"{number(search.read)} posts read, back to {moment(search.covered_from)} ...")
+        told = progress(told, search.read, f"posts read, back to {moment(search.covered_from)}")
     return published
 
 
@@ -230,48 +223,12 @@ def _message(line: dict[str, Any], present: Mapping[int, frozenset[str] | None])
         if before is None or before >= set(rule_tags(line)):
             return None
         # An earlier backfill ended before it had read every rule: this post matches one more.
-        rules = line["matching_rules"]
-        rules += [{"tag": tag} for tag in sorted(before - set(rule_tags(line)))]
+        line["matching_rules"] += [{"tag": tag} for tag in sorted(before - set(rule_tags(line)))]
     try:
-        record = to_record(line, orjson.dumps(line).decode(), now(), "backfill")
+        return post_message(to_record(line, orjson.dumps(line).decode(), now(), "backfill"))
     except RecordError as error:
         tell(f"left out: {harmless(str(error))}")
         return None
-    return post_message(record)
-
-
-def _record(
-    topic: TopicPublisher,
-    done: Span,
-    whole: Span,
-    search: GapSearch,
-    published: int,
-    query: str | None,
-) -> None:
-    row = event(
-        # A query of one's own fills no gap of the stream's rules.
-        "history" if query else "backfilled",
-        socket.gethostname(),
-        gap_from=_microseconds(whole.start),
-        gap_to=_microseconds(whole.end),
-        reason="history" if query else "backfill",
-        detail={
-            "read_from": moment(done.start),
-            "read_to": moment(done.end),
-            "search": search.product.name,
-            "posts_read": search.read,
-            "posts_published": published,
-            "rules": [rule.tag or rule.value for rule in search.rules],
-            # X's searches return no reposts since 2026-05-04.
-            "reposts": False,
-        },
-    )
-    for refused in topic.publish([event_message(row)]):
-        if refused is not None:
-            raise UnavailableError(
-                f"the posts are published, but {topic.name} did not take the note that the gap is "
-                f"filled ({refused}): it is listed as open still"
-            )
 
 
 def _microseconds(at: datetime) -> int:
@@ -282,25 +239,21 @@ def _print_quote(
     dataset: Dataset, searches: Sequence[GapSearch], options: argparse.Namespace
 ) -> None:
     """Print which posts would be read and what X would charge for them."""
-    product, total = searches[0].product, 0
+    product, total, cap = searches[0].product, 0, options.max_posts
     for rule in searches[0].rules:
         print(f"rule  {harmless(rule.tag or '(no tag)')}: {harmless(rule.value)}")
     for search in searches:
-        span = search.span
         if options.count or options.query:
             expected, how = search.count(), "by X's counts"
         else:
-            expected, how = dataset.expected_posts(span), "at the rate before it"
+            expected, how = dataset.expected_posts(search.span), "at the rate before it"
         total += expected
-        print(
-            f"read  {moment(span.start)} to {moment(span.end)}: about {number(expected)} posts "
-            f"(${expected * product.dollars:,.2f}), {how}"
-        )
+        price = product.price(expected)
+        print(f"read  {search.span}: about {number(expected)} posts ({price}), {how}")
     if requests := sum(search.counts for search in searches):
         print(f"paid  ${requests * DOLLARS_A_COUNT:,.3f} for {number(requests)} count requests")
-    cap = options.max_posts
     print(
-        f"cost  at most {number(cap)} posts, ${cap * product.dollars:,.2f} (--max-posts) by "
+        f"cost  at most {number(cap)} posts, {product.price(cap)} (--max-posts) by "
         f"{product.name}; X charges for posts that are in the table already, too"
     )
     print("note  X's searches return no reposts: these stay missing")
@@ -322,16 +275,3 @@ def _check_budget(settings: Settings, account: XAccount, max_posts: int) -> None
             f"--max-posts {max_posts} would pass the month's budget: {number(used)} of "
             f"{number(settings.post_budget)} posts are used; at most --max-posts {free} fits"
         )
-
-
-def checked_max_posts(value: int) -> int:
-    """Return the cap.
-
-    Raises:
-        WrongInputError: below the smallest page of X's searches.
-    """
-    if value < SMALLEST_PAGE:
-        raise WrongInputError(
-            f"--max-posts {value}: X's smallest page has {SMALLEST_PAGE} posts; give that or more"
-        )
-    return value

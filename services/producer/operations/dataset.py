@@ -42,12 +42,33 @@ class Dataset:
         self._client = bigquery.Client(project=project, credentials=credentials)
         self._dataset = dataset
 
-    def gaps(self, since: datetime) -> list[Gap]:
-        """Return the gaps recorded since a moment, oldest first."""
-        rows = self._rows(
+    def rows(self, sql: str, **values: "datetime | str | array[int]") -> Iterable[Any]:
+        """Return the rows of a query: the dataset as ${dataset}, a value as @name.
+
+        A moment without a zone is a DATETIME, in UTC as the columns are; one with a zone is a
+        TIMESTAMP.
+        """
+        job = self._client.query(
+            Template(sql).substitute(dataset=self._dataset),
+            job_config=bigquery.QueryJobConfig(
+                query_parameters=[_parameter(name, value) for name, value in values.items()]
+            ),
+            retry=_retry(),
+            job_retry=None,
+            timeout=CALL_SECONDS,
+        )
+        rows: Iterable[Any] = job.result(
+            page_size=_ROWS_A_PAGE, retry=_retry(), timeout=JOB_SECONDS
+        )
+        return rows
+
+    def gaps(self, since: datetime, kind: str = "gap") -> list[Gap]:
+        """Return the gaps (or other intervals) recorded since a moment, oldest first."""
+        rows = self.rows(
             "SELECT event_id, gap_from, gap_to, reason FROM `${dataset}.stream_events_latest` "
-            "WHERE `at` >= @since AND kind = 'gap' AND gap_from < gap_to ORDER BY gap_from",
-            bigquery.ScalarQueryParameter("since", "TIMESTAMP", since),
+            "WHERE `at` >= @since AND kind = @kind AND gap_from < gap_to ORDER BY gap_from",
+            since=since,
+            kind=kind,
         )
         return [
             Gap(row["event_id"], Span(row["gap_from"], row["gap_to"]), row["reason"] or "unknown")
@@ -56,12 +77,7 @@ class Dataset:
 
     def backfilled(self, since: datetime) -> list[Span]:
         """Return what backfills have covered, of those recorded since a moment."""
-        rows = self._rows(
-            "SELECT gap_from, gap_to FROM `${dataset}.stream_events_latest` "
-            "WHERE `at` >= @since AND kind = 'backfilled' AND gap_from < gap_to",
-            bigquery.ScalarQueryParameter("since", "TIMESTAMP", since),
-        )
-        return [Span(row["gap_from"], row["gap_to"]) for row in rows]
+        return [gap.span for gap in self.gaps(since, "backfilled")]
 
     def posts(self, span: Span) -> dict[int, frozenset[str] | None]:
         """Return the ids of the posts that X created within a span and that are here.
@@ -69,32 +85,28 @@ class Dataset:
         A post that came by a backfill has its rule tags: a backfill that ended early may not have
         had them all. One that came by the stream has None: its tags are complete.
         """
-        rows = self._rows(
-            "SELECT id, rule_tags, source FROM `${dataset}.tweets` "
-            "WHERE created_at >= @start AND created_at < @end",
-            *_bounds(span),
-        )
         found: dict[int, frozenset[str] | None] = {}
-        for row in rows:
+        for row in self._created("id, rule_tags, source", span):
             tags = found.get(row["id"], frozenset())
             streamed = row["source"] != "backfill" or tags is None
             found[row["id"]] = None if streamed else (tags or frozenset()) | {*row["rule_tags"]}
         return found
 
-    def post_count(self, span: Span) -> int:
-        """Return how many posts that X created within a span are here."""
-        rows = self._rows(
-            "SELECT COUNT(DISTINCT id) AS posts FROM `${dataset}.tweets` "
-            "WHERE created_at >= @start AND created_at < @end",
-            *_bounds(span),
-        )
-        return int(next(iter(rows))["posts"])
-
     def expected_posts(self, span: Span) -> int:
         """Return how many posts a span should hold, at the rate of the hour before it (free)."""
         asked = span.whole_seconds.length
         window = max(RATE_WINDOW, asked)
-        return round(self.post_count(Span(span.start - window, span.start)) * (asked / window))
+        (row,) = self._created("COUNT(DISTINCT id) AS posts", Span(span.start - window, span.start))
+        return round(int(row["posts"]) * (asked / window))
+
+    def _created(self, columns: str, span: Span) -> Iterable[Any]:
+        start, end = (at.astimezone(UTC).replace(tzinfo=None) for at in span)
+        return self.rows(
+            f"SELECT {columns} FROM `${{dataset}}.tweets` "  # noqa: S608 - our own words
+            "WHERE created_at >= @start AND created_at < @end",
+            start=start,
+            end=end,
+        )
 
     def form(self, table: str) -> tuple[dict[str, str], float | None]:
         """Return a table's columns with their types, and how long a partition is kept, in ms."""
@@ -104,52 +116,34 @@ class Dataset:
         kept = found.time_partitioning.expiration_ms if found.time_partitioning else None
         return {column.name: column.field_type for column in found.schema}, kept
 
-    def rows(self, sql: str, **moments: datetime) -> Iterable[Any]:
-        """Return the rows of a query: the dataset as ${dataset}, a TIMESTAMP as @name.
-
-        A moment without a zone is a DATETIME, in UTC as the columns are.
-        """
-        return self._rows(
-            sql,
-            *(
-                bigquery.ScalarQueryParameter(name, "TIMESTAMP" if at.tzinfo else "DATETIME", at)
-                for name, at in moments.items()
-            ),
-        )
-
     def held_posts(self) -> Iterator[int]:
         """Yield every post id held: of rows, and of the posts that rows refer to."""
-        rows = self._rows(
+        return self._first(
             "SELECT id FROM `${dataset}.tweets` UNION DISTINCT "
             "SELECT r.id FROM `${dataset}.tweets`, UNNEST(referenced_posts) AS r "
             "WHERE r.id IS NOT NULL"
         )
-        return (row["id"] for row in rows)
 
     def held_authors(self) -> Iterator[int]:
         """Yield every author id held."""
-        rows = self._rows(
+        return self._first(
             "SELECT DISTINCT author_id FROM `${dataset}.tweets` WHERE author_id IS NOT NULL"
         )
-        return (row["author_id"] for row in rows)
 
     def posts_of(self, authors: "array[int]") -> Iterator[int]:
         """Yield the ids of the posts here of these authors."""
-        rows = self._rows(
+        return self._first(
             "SELECT DISTINCT id FROM `${dataset}.tweets` WHERE author_id IN UNNEST(@ids)",
-            _ids(authors),
+            ids=authors,
         )
-        return (row["id"] for row in rows)
+
+    def _first(self, sql: str, **values: "array[int]") -> Iterator[int]:
+        return (row[0] for row in self.rows(sql, **values))
 
     def count(self, condition: str, ids: "array[int]") -> int:
         """Return how many rows of `tweets` a condition on @ids holds for."""
-        rows = self._rows(
-            Template("SELECT COUNT(*) AS held FROM `$${dataset}.tweets` WHERE $where").substitute(
-                where=condition
-            ),
-            _ids(ids),
-        )
-        return int(next(iter(rows))["held"])
+        sql = "SELECT COUNT(*) FROM `${dataset}.tweets` WHERE " + condition  # noqa: S608 - ours
+        return next(self._first(sql, ids=ids))
 
     def change(self, statement: str, condition: str, ids: "array[int]") -> None:
         """Change rows of `tweets`; those in the streaming buffer stay where BigQuery refuses them.
@@ -160,29 +154,13 @@ class Dataset:
             ids: values of @ids.
         """
         try:
-            self._rows(f"{statement} WHERE {condition}", _ids(ids))
+            self.rows(f"{statement} WHERE {condition}", ids=ids)
         except BadRequest as error:
             if "streaming buffer" not in str(error):
                 raise
             settled = datetime.now(UTC) - timedelta(minutes=BUFFER_MINUTES)
-            self._rows(
-                f"{statement} WHERE inserted_at < @settled AND ({condition})",
-                _ids(ids),
-                bigquery.ScalarQueryParameter("settled", "TIMESTAMP", settled),
-            )
-
-    def _rows(self, sql: str, *parameters: Any) -> Iterable[Any]:
-        job = self._client.query(
-            Template(sql).substitute(dataset=self._dataset),
-            job_config=bigquery.QueryJobConfig(query_parameters=list(parameters)),
-            retry=_retry(),
-            job_retry=None,
-            timeout=CALL_SECONDS,
-        )
-        rows: Iterable[Any] = job.result(
-            page_size=_ROWS_A_PAGE, retry=_retry(), timeout=JOB_SECONDS
-        )
-        return rows
+            where = f"inserted_at < @settled AND ({condition})"
+            self.rows(f"{statement} WHERE {where}", ids=ids, settled=settled)
 
 
 def parts(ids: Iterable[int], size: int) -> Iterator["array[int]"]:
@@ -192,16 +170,12 @@ def parts(ids: Iterable[int], size: int) -> Iterator["array[int]"]:
         yield part
 
 
-def _bounds(span: Span) -> tuple[Any, Any]:
-    start, end = (at.astimezone(UTC).replace(tzinfo=None) for at in span)
-    return (
-        bigquery.ScalarQueryParameter("start", "DATETIME", start),
-        bigquery.ScalarQueryParameter("end", "DATETIME", end),
-    )
-
-
-def _ids(ids: "array[int]") -> Any:
-    return bigquery.ArrayQueryParameter("ids", "INT64", ids.tolist())
+def _parameter(name: str, value: "datetime | str | array[int]") -> Any:
+    if isinstance(value, array):
+        return bigquery.ArrayQueryParameter(name, "INT64", value.tolist())
+    if isinstance(value, str):
+        return bigquery.ScalarQueryParameter(name, "STRING", value)
+    return bigquery.ScalarQueryParameter(name, "TIMESTAMP" if value.tzinfo else "DATETIME", value)
 
 
 def _retry() -> Retry:
@@ -209,10 +183,10 @@ def _retry() -> Retry:
     return Retry(timeout=CALL_SECONDS)
 
 
-_GONE = "id IN UNNEST(@ids) OR original_id IN UNNEST(@ids)"
-_REPEATED = (
+_GONE = (
+    "(id IN UNNEST(@ids) OR original_id IN UNNEST(@ids) OR "
     "EXISTS (SELECT 1 FROM UNNEST(referenced_posts) AS r "
-    "WHERE r.type IN ('retweeted', 'reposted') AND r.id IN UNNEST(@ids))"
+    "WHERE r.type IN ('retweeted', 'reposted') AND r.id IN UNNEST(@ids)))"
 )
 _EMBEDDED = (
     "raw IS NOT NULL AND EXISTS (SELECT 1 FROM UNNEST(referenced_posts) AS r "
@@ -261,9 +235,8 @@ class Purge:
         embedded in `raw`, all of `raw` goes. Yields the ids, part by part, as they are done.
         """
         for part in parts(ids, _IDS_A_STATEMENT):
-            self.removed += self._change(_DELETE, f"({_GONE} OR {_REPEATED})", part)
-            embedded = f"NOT ({_GONE} OR {_REPEATED}) AND {_EMBEDDED}"
-            self.cleared += self._change(_CLEAR_RAW, embedded, part)
+            self.removed += self._change(_DELETE, _GONE, part)
+            self.cleared += self._change(_CLEAR_RAW, f"NOT {_GONE} AND {_EMBEDDED}", part)
             yield part
 
     def authors(self, ids: Iterable[int]) -> Iterator["array[int]"]:

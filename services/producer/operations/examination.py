@@ -16,7 +16,7 @@ from typing import Any
 from operations.dataset import Dataset
 from operations.errors import UnavailableError
 from operations.form import differences
-from operations.gaps import Span, remaining
+from operations.gaps import open_spans
 from operations.monitoring import Backlog, read_backlog
 from operations.revision import compare
 from operations.search import RECENT
@@ -135,7 +135,7 @@ class Examination:
         limits = {"X's cap": integer(self._usage.get("project_cap")) or 0}
         if self._settings.post_budget:
             limits["the budget"] = self._settings.post_budget
-        seen = f"{number(used)} posts used this month (${used * RECENT.dollars:,.2f})"
+        seen = f"{number(used)} posts used this month ({RECENT.price(used)})"
         for name, limit in limits.items():
             seen += f", {used / limit:.0%} of {name} of {number(limit)}" if limit else ""
         if not self._settings.post_budget:
@@ -256,16 +256,14 @@ class Examination:
         """No gap of the stream is open."""
         since = self._at - 30 * _DAY
         covered = self._dataset.backfilled(since)
-        spans: list[Span] = []
-        for gap in self._dataset.gaps(since):
-            spans += remaining(gap.span, [*covered, *spans])
+        spans = open_spans(self._dataset.gaps(since), covered)
         if not spans:
             return OK, "no gap of the last 30 days is open", ""
         seconds = sum(span.length.total_seconds() for span in spans)
         posts = sum(self._dataset.expected_posts(span) for span in spans)
         seen = (
             f"open gaps of the last 30 days: {number(len(spans))}, {age(seconds)} in all, about "
-            f"{number(posts)} posts or ${posts * RECENT.dollars:,.2f} to fill"
+            f"{number(posts)} posts or {RECENT.price(posts)} to fill"
         )
         old = sum(span.end <= RECENT.oldest(self._at) for span in spans)
         further = f" (--archive for {number(old)} of them)" if old else ""

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
+
+from operations.text import moment
 
 
 class Span(NamedTuple):
@@ -12,6 +13,9 @@ class Span(NamedTuple):
 
     start: datetime
     end: datetime
+
+    def __str__(self) -> str:
+        return f"{moment(self.start)} to {moment(self.end)}"
 
     @property
     def length(self) -> timedelta:
@@ -27,8 +31,7 @@ class Span(NamedTuple):
         )
 
 
-@dataclass(frozen=True)
-class Gap:
+class Gap(NamedTuple):
     """One interval without the stream, as stream_events has it."""
 
     event_id: str
@@ -52,6 +55,14 @@ def remaining(span: Span, covered: Iterable[Span]) -> list[Span]:
     return sorted(left)
 
 
+def open_spans(gaps: Iterable[Gap], covered: Iterable[Span]) -> list[Span]:
+    """Return what of the gaps no other span covers, oldest first; what two share comes once."""
+    spans: list[Span] = []
+    for gap in gaps:
+        spans += remaining(gap.span, [*covered, *spans])
+    return sorted(spans)
+
+
 def joined(span: Span, covered: Iterable[Span]) -> Span:
     """Return a span made longer by all that touch it.
 
@@ -59,14 +70,10 @@ def joined(span: Span, covered: Iterable[Span]) -> Span:
     view stream_gaps looks for.
     """
     spans = set(covered)
-    while touching := {other for other in spans if _touch(span, other)}:
+    while touching := {one for one in spans if one.start <= span.end and one.end >= span.start}:
         spans -= touching
         span = Span(
             min(span.start, *(other.start for other in touching)),
             max(span.end, *(other.end for other in touching)),
         )
     return span
-
-
-def _touch(one: Span, other: Span) -> bool:
-    return other.start <= one.end and other.end >= one.start

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from operations.errors import OperationError, UnavailableError, WrongInputError
 from operations.gaps import Span
@@ -28,13 +28,11 @@ SMALLEST_PAGE = 10
 EMPTY_SECONDS = 2.0
 """Pause after an empty page, so that X's 450 requests in 15 minutes are never passed by these."""
 _EMPTY_PAGES = 30
-_KEYS = ("id", "media_key", "username")
 # What the columns need. The stream's further fields are not bought again: no search gives reposts.
 _PARAMETERS = asked("")
 
 
-@dataclass(frozen=True)
-class SearchProduct:
+class SearchProduct(NamedTuple):
     """One of X's two searches: https://docs.x.com/x-api/getting-started/pricing.
 
     Attributes:
@@ -59,6 +57,10 @@ class SearchProduct:
         if self.days is None:
             return datetime.fromtimestamp(math.ceil(SNOWFLAKE_EPOCH / 1000), UTC)
         return at - timedelta(days=self.days) + timedelta(minutes=1)
+
+    def price(self, posts: int) -> str:
+        """Return what so many posts cost, such as $5.00."""
+        return f"${posts * self.dollars:,.2f}"
 
 
 RECENT = SearchProduct("recent search", "recent", 7, 512, 100, 0.0, 0.005)
@@ -146,54 +148,48 @@ class GapSearch:
         """Return posts by X's own counts, a request a rule; what two rules match counts twice."""
         total = 0
         for rule in self.rules:
-            query = {**self._query(rule), "granularity": "day"}
-            tokens: set[str] = set()
+            # The archive's counts come 31 days a page.
+            tokens: list[str] = []
             while True:
-                answer = self._call("counts", query)
+                answer, token = self._ask("counts", rule, tokens, granularity="day")
                 self.counts += 1
-                meta = _object(answer.get("meta"))
-                total += integer(meta.get("total_tweet_count")) or 0
-                # The archive's counts come 31 days a page.
-                token = meta.get("next_token")
-                if not isinstance(token, str) or not token or token in tokens:
+                total += integer(_object(answer.get("meta")).get("total_tweet_count")) or 0
+                if token is None or token in tokens:
                     break
-                tokens.add(token)
-                query["next_token"] = token
+                tokens.append(token)
         return total
 
-    def _query(self, rule: Rule) -> dict[str, str]:
+    def _ask(
+        self, kind: str, rule: Rule, tokens: Sequence[str], **parameters: Any
+    ) -> tuple[Mapping[str, Any], str | None]:
+        """Ask for the page of the last token, or the first; return it and the next one's token."""
         # What lies outside the gap, but in its whole seconds, is dropped.
         span = self.span.whole_seconds
-        return {
+        query = {
             "query": rule.value,
             "start_time": f"{span.start:%Y-%m-%dT%H:%M:%SZ}",
             "end_time": f"{span.end:%Y-%m-%dT%H:%M:%SZ}",
+            **parameters,
         }
-
-    def _call(self, kind: str, query: Mapping[str, Any]) -> Mapping[str, Any]:
-        return self.account.call(
-            "GET", f"/2/tweets/{kind}/{self.product.path}", query, every=self.product.every
-        )
+        if tokens:
+            query["next_token"] = tokens[-1]
+        route = f"/2/tweets/{kind}/{self.product.path}"
+        answer = self.account.call("GET", route, query, every=self.product.every)
+        token = _object(answer.get("meta")).get("next_token")
+        return answer, token if isinstance(token, str) and token else None
 
     def _page(self, progress: _Progress, size: int) -> None:
-        parameters: dict[str, Any] = {
-            **self._query(progress.rule),
-            "max_results": size,
-            **_PARAMETERS,
-        }
-        if progress.tokens:
-            parameters["next_token"] = progress.tokens[-1]
-        answer = self._call("search", parameters)
-        data = answer.get("data")
-        posts = [post for post in data if isinstance(post, dict)] if isinstance(data, list) else []
+        answer, token = self._ask(
+            "search", progress.rule, progress.tokens, max_results=size, **_PARAMETERS
+        )
+        posts = _objects(answer.get("data"))
         self.read += len(posts)
         for post in posts:
             if (post_id := integer(post.get("id"))) is not None:
                 progress.oldest = min(progress.oldest, post_id)
                 if self.span.start <= _moment(post_id) < self.span.end:
                     self._found(post_id, post, answer, progress.rule)
-        token = _object(answer.get("meta")).get("next_token")
-        if not isinstance(token, str) or not token:
+        if token is None:
             progress.done = True
             return
         if token in progress.tokens:
@@ -201,24 +197,24 @@ class GapSearch:
                 f"{self.product.name} of X leads back to a page that was read and paid for"
             )
         progress.tokens.append(token)
-        self._pace(progress, empty=not posts)
-
-    def _pace(self, progress: _Progress, *, empty: bool) -> None:
-        progress.empty = progress.empty + 1 if empty else 0
+        progress.empty = 0 if posts else progress.empty + 1
         if progress.empty == _EMPTY_PAGES:
             raise UnavailableError(
                 f"{self.product.name} of X gave {_EMPTY_PAGES} empty pages, one after another"
             )
-        if empty:
+        if progress.empty:
             time.sleep(EMPTY_SECONDS)
 
     def _found(
         self, post_id: int, post: dict[str, Any], answer: Mapping[str, Any], rule: Rule
     ) -> None:
-        line = self._waiting.setdefault(
-            post_id, {"data": post, "includes": _includes(post, answer), "matching_rules": []}
-        )
-        line["matching_rules"].append(
+        if post_id not in self._waiting:
+            # As a line of the stream has it: of the page's users, the one of this post.
+            users = _objects(_object(answer.get("includes")).get("users"))
+            own = [user for user in users if user.get("id") == post.get("author_id")]
+            includes = {"users": own} if own else {}
+            self._waiting[post_id] = {"data": post, "includes": includes, "matching_rules": []}
+        self._waiting[post_id]["matching_rules"].append(
             {"id": rule.id or rule.value} | ({"tag": rule.tag} if rule.tag else {})
         )
 
@@ -235,39 +231,6 @@ class GapSearch:
             post_id for post_id in self._waiting if _moment(post_id) >= self.covered_from
         )
         return [self._waiting.pop(post_id) for post_id in ready]
-
-
-def _includes(post: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a line of the stream would include: of the page's, what expands this post."""
-    includes = _object(answer.get("includes"))
-    kinds = {kind: _objects(items) for kind, items in includes.items()}
-    posts = {item.get("id"): item for item in [*kinds.get("tweets", ()), *kinds.get("posts", ())]}
-    named = {
-        name
-        for path in _PARAMETERS["expansions"].split(",")
-        for name in _expanded(post, path.split("."), posts)
-    }
-    found = {
-        kind: [item for item in items if named & {item.get(key) for key in _KEYS}]
-        for kind, items in kinds.items()
-    }
-    return {kind: items for kind, items in found.items() if items}
-
-
-def _expanded(
-    value: object, path: Sequence[str], posts: Mapping[object, dict[str, Any]]
-) -> Iterator[str]:
-    """Yield the ids that an expansion such as referenced_tweets.id.author_id leads to."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _expanded(item, path, posts)
-    elif isinstance(value, str):
-        if not path:
-            yield value
-        elif value in posts:
-            yield from _expanded(posts[value], path, posts)
-    elif isinstance(value, dict) and path:
-        yield from _expanded(value.get(path[0]), path[1:], posts)
 
 
 def _object(value: object) -> Mapping[str, Any]:

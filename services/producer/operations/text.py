@@ -10,6 +10,13 @@ def tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def progress(before: int, now: int, what: str) -> int:
+    """Tell how many there are where one more thousand is passed; return `now`."""
+    if now // 1000 > before // 1000:
+        tell(f"{number(now)} {what} ...")
+    return now
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return the rows in columns, head first; the last column is not padded."""
     lines = [list(head), *(list(row) for row in rows)]

@@ -1,13 +1,16 @@
 """The topic as the commands use it: publish, and know that Pub/Sub has it."""
 
+import socket
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from google import pubsub_v1
 from google.api_core.exceptions import GoogleAPICallError, InvalidArgument, RetryError
 from google.api_core.retry import Retry
 
+from operations.errors import UnavailableError
 from operations.text import harmless
-from producer.messages import Message
+from producer.messages import Message, event, event_message
 from producer.sender import BATCH_BYTES, BATCH_MESSAGES, publisher_client
 
 PUBLISH_SECONDS = 30.0
@@ -27,6 +30,19 @@ class TopicPublisher:
     def publish(self, messages: Iterable[Message]) -> list[str | None]:
         """Publish all and wait; for each message None, or why it was not confirmed."""
         return [outcome for batch in _batches(messages) for outcome in self._send(batch)]
+
+    def note(self, kind: str, otherwise: str, **columns: Any) -> None:
+        """Publish an event of this machine; further columns are those of messages.event().
+
+        Raises:
+            UnavailableError: the topic did not take it; `otherwise` tells what that leaves.
+        """
+        row = event(kind, socket.gethostname(), **columns)
+        for refused in self.publish([event_message(row)]):
+            if refused is not None:
+                raise UnavailableError(
+                    f"{otherwise}: {self.name} did not take the note of it ({refused})"
+                )
 
     def _send(self, batch: list[Message]) -> list[str | None]:
         request = pubsub_v1.PublishRequest(
