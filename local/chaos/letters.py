@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from local.chaos.gaps import RecordedGap
 from local.demo.stack import LocalStack
-from operations.dead_letters import DeadLetterQueue, subscriber_client
+from operations.dead_letters import DeadLetterQueue
 from operations.letter import DeadLetter
 
 KEPT_LINE = 1_000_000
@@ -102,8 +102,7 @@ def _line_of(data: bytes, poison: Sequence[bytes]) -> int | None:
 
 def dead_letters(stack: LocalStack) -> list[DeadLetter]:
     """Every dead letter of the stack that waits; none is consumed."""
-    client = subscriber_client(stack.pubsub_address)
-    with client, DeadLetterQueue(client, reader(stack), wait=2.0) as queue:
+    with DeadLetterQueue(reader(stack), 2.0, stack.pubsub_address) as queue:
         return [letter for batch in queue.batches() for letter in batch]
 
 

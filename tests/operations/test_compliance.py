@@ -474,7 +474,7 @@ def test_memory_does_not_grow_with_what_is_held(stack: Stack, x: XServer) -> Non
 
 _DYING = """
 import os, sys
-from operations import __main__ as command, compliance
+from operations import __main__ as command, compliance, dead_letters
 from operations.dataset import Dataset
 from operations.dead_letters import DeadLetterQueue
 from operations.topic import TopicPublisher
@@ -501,7 +501,7 @@ dying(XAccount, "call"), dying(XAccount, "put"), dying(Dataset, "change")
 dying(DeadLetterQueue, "_pull"), dying(DeadLetterQueue, "acknowledge")
 dying(TopicPublisher, "publish")
 compliance.SETTLE_SECONDS = 0.0
-DeadLetterQueue.__init__.__defaults__ = (2,)
+dead_letters.LEASE_SECONDS = 2
 sys.exit(command.main(sys.argv[1:]))
 """
 

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from operations.__main__ import main
 from operations.gaps import Span, joined, remaining
+from operations.letter import DeadLetter
 from operations.text import harmless
+from producer.fields import asked
 
 ROOT = Path(__file__).resolve().parents[2]
 ZERO = datetime(2026, 11, 22, tzinfo=UTC)
@@ -123,3 +125,18 @@ def test_a_gap_is_asked_for_in_whole_seconds() -> None:
     """X reads whole seconds, so a gap of 20 ms is asked for, and quoted, as the seconds around."""
     short = Span(ZERO + timedelta(seconds=4.99), ZERO + timedelta(seconds=5.01))
     assert short.whole_seconds == span(4, 6)
+
+
+def test_a_page_s_users_are_all_that_a_post_of_a_search_needs() -> None:
+    """Search asks for no other expansion; with a second one, search.py has to hand on what it
+    brings.
+    """
+    assert asked("")["expansions"] == "author_id"
+
+
+def test_a_redriven_letter_s_moment_has_a_zone() -> None:
+    """A letter's own moments are compared with ours, so one without a zone is taken for UTC."""
+    marks = {"redriven_at": "2026-11-22T10:00:00", "dead_letter_at": "2026-11-22T09:00:00"}
+    letter = DeadLetter("1", b"", marks, ZERO)
+    assert letter.redriven == ZERO + timedelta(hours=10)
+    assert letter.at == ZERO + timedelta(hours=9)

@@ -192,11 +192,14 @@ def test_more_letters_than_one_pull(stack: Stack) -> None:
     assert stack.backlog() == 0
 
 
-def test_a_letter_whose_lease_ran_out_comes_once(stack: Stack) -> None:
+def test_a_letter_whose_lease_ran_out_comes_once(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A reader slower than its lease sees each letter once, and can still take it off the queue."""
+    monkeypatch.setattr("operations.dead_letters.LEASE_SECONDS", 1)
     three_kinds(stack)
     seen = []
-    with DeadLetterQueue(stack.subscriber, READER, wait=0.1, lease=1) as queue:
+    with DeadLetterQueue(READER, wait=0.1) as queue:
         for batch in queue.batches():
             seen += batch
             time.sleep(1.2)
@@ -230,7 +233,7 @@ def test_killed_between_publish_and_acknowledge(stack: Stack) -> None:
     script = (
         "import os, sys, operations.dead_letters as d, operations.__main__ as m\n"
         "d.DeadLetterQueue.acknowledge = lambda *a: os._exit(9)\n"
-        "d.DeadLetterQueue.__init__.__defaults__ = (1,)\n"  # a lease of one second
+        "d.LEASE_SECONDS = 1\n"
         "m.main(sys.argv[1:])\n"
     )
     killed = subprocess.run(

@@ -17,7 +17,8 @@ from local.bigquery import BigQueryServer
 from local.machine.runtime import Runtime
 from local.pubsub import PubSubServer
 from operations.dead_letters import subscriber_client
-from tests.sink.deployed import READER, SOURCE, TOPIC, Dataset, Function, Start, until
+from tests.producer.parts import wait_for
+from tests.sink.deployed import READER, SOURCE, TOPIC, Dataset, Function, Start
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +51,7 @@ def emulator(pubsub: PubSubServer, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def dead_letters(pubsub: PubSubServer) -> Iterator[Callable[[], list[Any]]]:
     """A call that takes what is in the dead-letter topic."""
-    with pubsub_v1.PublisherClient() as publisher, subscriber_client() as subscriber:
+    with pubsub_v1.PublisherClient() as publisher, subscriber_client(pubsub.address) as subscriber:
         publisher.create_topic(name=TOPIC)
         subscriber.create_subscription(name=READER, topic=TOPIC)
 
@@ -111,7 +112,7 @@ def launch(runtime: Runtime, source: Path, tmp_path_factory: pytest.TempPathFact
             with socket.socket() as client:
                 return client.connect_ex(("127.0.0.1", port)) == 0
 
-        until(listens, 30)
+        wait_for(listens, 30)
         return Function(process, port, output)
 
     return start

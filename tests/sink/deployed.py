@@ -8,7 +8,6 @@ import http.client
 import json
 import signal
 import subprocess
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,14 +78,6 @@ def push(
     }
     body = {"message": message, "subscription": "projects/p/subscriptions/s", "deliveryAttempt": 1}
     return json.dumps(body).encode()
-
-
-def until(condition: Callable[[], object], seconds: float = 15.0) -> None:
-    """Return once `condition` holds; fail the test after `seconds`."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"still not so after {seconds} s"
-        time.sleep(0.02)
 
 
 @dataclass(frozen=True)

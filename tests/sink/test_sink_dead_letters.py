@@ -15,7 +15,8 @@ from google.cloud import pubsub_v1
 from local.pubsub import PubSubServer
 from sink.dead_letter import cut
 from sink.revision import code_digest
-from tests.sink.deployed import SOURCE, Dataset, Function, Start, event, post, push, until
+from tests.producer.parts import wait_for
+from tests.sink.deployed import SOURCE, Dataset, Function, Start, event, post, push
 
 Pull = Callable[[], list[Any]]
 
@@ -171,7 +172,7 @@ def test_poison_does_not_circle(
             for number in range(50):
                 data = b"{" if number == 25 else json.dumps(post(number)).encode()
                 publisher.publish(topic, data, kind="post", id=str(number))
-            until(lambda: dataset.count() == 49)
+            wait_for(lambda: dataset.count() == 49, 15)
             letters = dead_letters()
             subscriber.delete_subscription(subscription=subscription)
             publisher.delete_topic(topic=topic)

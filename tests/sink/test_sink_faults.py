@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from google.cloud import bigquery, pubsub_v1
 
 from local.pubsub import PubSubServer
-from tests.sink.deployed import SCHEMAS, Dataset, Function, Start, post, push, until
+from tests.producer.parts import wait_for
+from tests.sink.deployed import SCHEMAS, Dataset, Function, Start, post, push
 
 
 def push_all(function: Function, numbers: range) -> list[int]:
@@ -98,7 +99,7 @@ def test_client_that_goes_away_harms_no_one(function: Function, dataset: Dataset
             b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
         )
     assert push_all(function, range(2, 12)) == [204] * 10
-    until(lambda: dataset.count() == 12)
+    wait_for(lambda: dataset.count() == 12, 15)
 
 
 def test_sigterm_finishes_what_is_in_flight(function: Function, dataset: Dataset) -> None:
@@ -143,12 +144,12 @@ def test_kill_in_the_middle_loses_nothing(
         for number in range(total):
             data = json.dumps(post(number)).encode()
             publisher.publish(topic, data, kind="post", id=str(number), schema="1")
-        until(lambda: dataset.count() > 200)
+        wait_for(lambda: dataset.count() > 200, 15)
         first.kill()
         at_kill = dataset.count()
         second = launch(environment, first.port)
         try:
-            until(lambda: dataset.count("{latest}") == total, 40)
+            wait_for(lambda: dataset.count("{latest}") == total, 40)
         finally:
             second.kill()
             subscriber.delete_subscription(subscription=subscription)

@@ -9,22 +9,22 @@ Source: https://docs.x.com/x-api/compliance/batch-compliance/integrate and .../q
 """
 
 import argparse
-import socket
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain
 
 from operations.dataset import BUFFER_MINUTES, Dataset, Purge, parts
-from operations.dead_letters import LEASE_SECONDS, DeadLetterQueue, subscriber_client
-from operations.errors import UnavailableError, UnfinishedError
+from operations.dead_letters import LEASE_SECONDS, DeadLetterQueue
+from operations.errors import UnfinishedError
 from operations.letter import DeadLetter
 from operations.settings import Settings
 from operations.text import number, tell
 from operations.topic import TopicPublisher
 from operations.withdrawals import Kind, Withdrawals, ask, read_file
 from operations.x_account import XAccount
-from producer.messages import event, event_message
 
 IDS_A_JOB = 500_000
 """10 MB of an upload, of which X takes 128 MB."""
@@ -48,6 +48,11 @@ class LetterIds:
     authors: set[int] = field(default_factory=set)
     before: datetime = field(default_factory=lambda: datetime.now(UTC))
 
+    def add(self, posts: set[int], authors: set[int]) -> None:
+        """Put in those of one letter."""
+        self.posts |= posts
+        self.authors |= authors
+
 
 def run_compliance(settings: Settings, options: argparse.Namespace) -> None:
     """Ask X about everything held, or read its answer from a file, and remove what must go.
@@ -58,20 +63,17 @@ def run_compliance(settings: Settings, options: argparse.Namespace) -> None:
         UnfinishedError: some rows are in BigQuery's streaming buffer still, or some dead letters
             may be leased by another subscriber.
     """
-    publisher = TopicPublisher(settings.topic)  # a missing name should stop it before X is asked
-    _Run(settings, options, publisher).do()
+    _Run(settings, options).do()
 
 
 class _Run:
-    def __init__(
-        self, settings: Settings, options: argparse.Namespace, publisher: TopicPublisher
-    ) -> None:
+    def __init__(self, settings: Settings, options: argparse.Namespace) -> None:
         self._settings = settings
         self._options = options
-        self._publisher = publisher
+        self._topic = TopicPublisher(settings.topic)  # a missing name ends it before X is asked
         self._dataset = Dataset(settings.dataset)
         self._purge = Purge(self._dataset, act=options.yes)
-        self._counts = dict.fromkeys(("posts", "users", "locations", "stale", "unclear"), 0)
+        self._counts: Counter[str] = Counter()
         self._gone = LetterIds()
         self._problems: list[str] = []
 
@@ -80,81 +82,89 @@ class _Run:
         self._held = self._in_letters()
         for withdrawals in self._answers():
             self._remove(withdrawals)
-        counts = {name: number(count) for name, count in self._counts.items()}
+        counts, purge = self._counts, self._purge
         print(
-            f"X reports: {counts['posts']} posts and {counts['users']} users gone, "
-            f"{counts['locations']} locations to remove, {counts['stale']} posts edited since "
-            "(the new version has its own id)"
+            f"X reports: {number(counts['posts_gone'])} posts and {number(counts['users_gone'])} "
+            f"users gone, {number(counts['locations_scrubbed'])} locations to remove, "
+            f"{number(counts['stale'])} posts edited since (the new version has its own id)"
         )
-        if self._counts["unclear"]:
-            print(f"{counts['unclear']} lines of the result say nothing known and were passed over")
+        if unclear := counts["unclear"]:
+            print(f"{number(unclear)} lines of the result say nothing known and were passed over")
         letters = self._purge_letters(settled)
         would = "" if self._options.yes else "would be "
         print(
-            f"table: {number(self._purge.removed)} rows {would}removed, "
-            f"{number(self._purge.cleared)} {would}cleared"
+            f"table: {number(purge.removed)} rows {would}removed, "
+            f"{number(purge.cleared)} {would}cleared"
         )
         print(f"dead letters: {number(letters)} {would}removed")
         if not self._options.yes:
             print("Dry run: nothing was changed. Remove them: the same command with --yes")
             return
         print(_NOTES)
-        self._record(letters)
-        if self._purge.left:
+        if purge.left:
             self._problems.append(
-                f"{number(self._purge.left)} rows are in BigQuery's streaming buffer, where "
+                f"{number(purge.left)} rows are in BigQuery's streaming buffer, where "
                 f"nothing can be removed for up to {BUFFER_MINUTES} minutes: run the command again "
                 "after that"
             )
+        self._topic.note(
+            "compliance",
+            "everything was removed, but no event says so",
+            # Counts only: the ids of what was withdrawn are not to be kept either.
+            detail={
+                **{n: counts[n] for n in ("posts_gone", "users_gone", "locations_scrubbed")},
+                "rows_removed": purge.removed,
+                "rows_cleared": purge.cleared,
+                "rows_left": purge.left,
+                "dead_letters_removed": letters,
+                "unfinished": bool(self._problems),
+            },
+        )
         if self._problems:
             raise UnfinishedError("; ".join(self._problems))
 
     def _answers(self) -> Iterator[Withdrawals]:
-        kinds: tuple[Kind, ...] = ("tweets", "users")
-        if self._options.type != "both":
-            kinds = (self._options.type,)
+        wanted = self._options.type
         if self._options.result is not None:
-            yield read_file(self._options.result, self._options.type)
+            yield read_file(self._options.result, wanted)
             return
         account = XAccount(self._settings)
-        for kind in kinds:
-            if kind == "tweets":
-                ids = _each_once(self._dataset.held_posts(), self._held.posts)
-            else:
-                ids = _each_once(self._dataset.held_authors(), self._held.authors)
-            asked = 0
-            for part in parts(ids, IDS_A_JOB):
-                asked += len(part)
-                yield from ask(account, kind, part)
-            print(f"asked X about {number(asked)} {kind}")
+        kinds: dict[Kind, Iterator[int]] = {
+            "tweets": _each_once(self._dataset.held_posts, self._held.posts),
+            "users": _each_once(self._dataset.held_authors, self._held.authors),
+        }
+        for kind, ids in kinds.items():
+            if wanted in (kind, "both"):
+                asked = 0
+                for part in parts(ids, IDS_A_JOB):
+                    asked += len(part)
+                    yield from ask(account, kind, part)
+                print(f"asked X about {number(asked)} {kind}")
 
     def _remove(self, found: Withdrawals) -> None:
-        self._counts["posts"] += len(found.posts)
-        self._counts["users"] += len(found.authors)
-        self._counts["locations"] += len(found.scrub_geo)
-        self._counts["stale"] += found.stale
-        self._counts["unclear"] += found.unclear
+        self._counts.update(
+            posts_gone=len(found.posts),
+            users_gone=len(found.authors),
+            locations_scrubbed=len(found.scrub_geo),
+            stale=found.stale,
+            unclear=found.unclear,
+        )
         # Of what is gone, only what a letter holds is remembered.
-        for part in self._purge.authors(found.authors):
-            self._gone.posts.update(self._held.posts.intersection(part))
-        for part in self._purge.posts(found.posts):
+        for part in chain(self._purge.authors(found.authors), self._purge.posts(found.posts)):
             self._gone.posts.update(self._held.posts.intersection(part))
         self._purge.places(found.scrub_geo)
         self._gone.posts.update(self._held.posts.intersection(found.scrub_geo))
         self._gone.authors.update(self._held.authors.intersection(found.authors))
 
     def _queue(self) -> DeadLetterQueue:
-        name = self._settings.dead_letter_subscription
-        return DeadLetterQueue(subscriber_client(), name, self._options.wait)
+        return DeadLetterQueue(self._settings.dead_letter_subscription, self._options.wait)
 
     def _in_letters(self) -> LetterIds:
         held = LetterIds()
         with self._queue() as queue:
             for batch in queue.batches():
                 for letter in batch:
-                    posts, authors = letter.post_ids()
-                    held.posts |= posts
-                    held.authors |= authors
+                    held.add(*letter.post_ids())
         return held
 
     def _purge_letters(self, settled: float) -> int:
@@ -173,8 +183,7 @@ class _Run:
                 for letter in batch:
                     posts, authors = letter.post_ids()
                     if posts & self._gone.posts or authors & self._gone.authors:
-                        met.posts |= posts
-                        met.authors |= authors
+                        met.add(posts, authors)
                         chosen.append(letter)
                     elif letter.published < self._held.before:
                         late += not (posts <= self._held.posts and authors <= self._held.authors)
@@ -189,33 +198,10 @@ class _Run:
             )
         return removed
 
-    def _record(self, letters: int) -> None:
-        row = event(
-            "compliance",
-            socket.gethostname(),
-            # Counts only: the ids of what was withdrawn are not to be kept either.
-            detail={
-                "posts_gone": self._counts["posts"],
-                "users_gone": self._counts["users"],
-                "locations_scrubbed": self._counts["locations"],
-                "rows_removed": self._purge.removed,
-                "rows_cleared": self._purge.cleared,
-                "rows_left": self._purge.left,
-                "dead_letters_removed": letters,
-                "unfinished": bool(self._purge.left or self._problems),
-            },
-        )
-        for refused in self._publisher.publish([event_message(row)]):
-            if refused is not None:
-                raise UnavailableError(
-                    f"everything was removed, but {self._publisher.name} did not take the note of "
-                    f"it ({refused})"
-                )
 
-
-def _each_once(first: Iterator[int], more: set[int]) -> Iterator[int]:
+def _each_once(first: Callable[[], Iterator[int]], more: set[int]) -> Iterator[int]:
     rest = set(more)
-    for item in first:
+    for item in first():
         rest.discard(item)
         yield item
     yield from sorted(rest)

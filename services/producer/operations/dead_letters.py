@@ -5,6 +5,7 @@ Pub/Sub has no way to look at a message without leasing it. Each letter that is 
 acknowledged. A process that dies in between leaves its letters hidden for that long; none is lost.
 """
 
+import itertools
 import os
 import time
 import warnings
@@ -31,16 +32,15 @@ _PULL_SECONDS = 60.0
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
 
 
-def subscriber_client(emulator: str = "") -> SubscriberClient:
-    """Google's client, or one for an emulator (`host:port`; default PUBSUB_EMULATOR_HOST, if set).
+def subscriber_client(emulator: str | None) -> SubscriberClient:
+    """Google's client, or one for an emulator (`host:port`).
 
     For an emulator Google's own leaves gRPC's bound of 4 MB in place, which is less than one
     message may have; the channels to the cloud have none.
     """
-    address = emulator or os.environ.get("PUBSUB_EMULATOR_HOST")
-    if not address:
+    if not emulator:
         return SubscriberClient()
-    channel = grpc.insecure_channel(address, [("grpc.max_receive_message_length", -1)])
+    channel = grpc.insecure_channel(emulator, [("grpc.max_receive_message_length", -1)])
     return SubscriberClient(transport=SubscriberGrpcTransport(channel=channel))
 
 
@@ -48,11 +48,10 @@ class DeadLetterQueue:
     """The letters of one pull subscription; a context manager that releases what it read.
 
     Args:
-        client: the official subscriber client.
         subscription: full name, projects/P/subscriptions/S.
         wait: seconds of empty answers after which the queue counts as read to its end: Pub/Sub
             may answer with nothing though letters are waiting.
-        lease: seconds for which a letter that was read is hidden from others.
+        emulator: its `host:port`; None takes that of PUBSUB_EMULATOR_HOST, if it is set.
 
     Attributes:
         newer: letters met that were set aside after the reading began, and left alone: what was
@@ -60,17 +59,10 @@ class DeadLetterQueue:
         returned: of those, the ones that a redrive since then had sent.
     """
 
-    def __init__(
-        self,
-        client: SubscriberClient,
-        subscription: str,
-        wait: float,
-        lease: int = LEASE_SECONDS,
-    ) -> None:
-        self._client = client
+    def __init__(self, subscription: str, wait: float, emulator: str | None = None) -> None:
+        self._client = subscriber_client(emulator or os.environ.get("PUBSUB_EMULATOR_HOST"))
         self._subscription = subscription
         self._wait = wait
-        self._lease = lease
         self._held: dict[str, str] = {}
         self._renewed = time.monotonic()
         self._began = datetime.now(UTC)
@@ -87,8 +79,8 @@ class DeadLetterQueue:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lease_all(list(self._held.values()), 0)
-        self._held.clear()
+        self._lease(self._held.values(), 0)
+        self._client.close()
 
     def batches(self, not_before: float = 0.0) -> Iterator[list[DeadLetter]]:
         """Yield letters that were set aside before this began, each once, at most 1,000 at a time.
@@ -123,17 +115,16 @@ class DeadLetterQueue:
         self.returned += returned
         return True
 
-    def _lease_all(self, ack_ids: list[str], seconds: int) -> None:
-        for start in range(0, len(ack_ids), _ACK_SIZE):
+    def _lease(self, ack_ids: Iterable[str], seconds: int) -> None:
+        rest = iter(ack_ids)
+        while part := list(itertools.islice(rest, _ACK_SIZE)):
             self._client.modify_ack_deadline(
-                subscription=self._subscription,
-                ack_ids=ack_ids[start : start + _ACK_SIZE],
-                ack_deadline_seconds=seconds,
+                subscription=self._subscription, ack_ids=part, ack_deadline_seconds=seconds
             )
 
     def _pull(self) -> list[DeadLetter]:
-        if time.monotonic() - self._renewed > self._lease / 3:
-            self._lease_all(list(self._held.values()), self._lease)
+        if time.monotonic() - self._renewed > LEASE_SECONDS / 3:
+            self._lease(self._held.values(), LEASE_SECONDS)
             self._renewed = time.monotonic()
         try:
             with warnings.catch_warnings():
@@ -154,12 +145,9 @@ class DeadLetterQueue:
                 f"{self._subscription} does not exist: name the dead-letter subscription by "
                 "--subscription or DEAD_LETTER_SUBSCRIPTION"
             ) from None
-        received = list(answer.received_messages)
-        if not received:
-            return []
-        self._lease_all([item.ack_id for item in received], self._lease)
+        self._lease([item.ack_id for item in answer.received_messages], LEASE_SECONDS)
         letters = {}
-        for item in received:
+        for item in answer.received_messages:
             # A letter whose lease ran out comes again: only its newest ack id counts.
             self._held[item.message.message_id] = item.ack_id
             letters[item.message.message_id] = DeadLetter(
@@ -172,9 +160,8 @@ class DeadLetterQueue:
 
     def acknowledge(self, letters: Iterable[DeadLetter]) -> None:
         """Take these letters off the queue for good."""
-        names = [letter.message_id for letter in letters]
-        for start in range(0, len(names), _ACK_SIZE):
-            part = names[start : start + _ACK_SIZE]
+        rest = iter(letters)
+        while part := [letter.message_id for letter in itertools.islice(rest, _ACK_SIZE)]:
             self._client.acknowledge(
                 subscription=self._subscription, ack_ids=[self._held[name] for name in part]
             )

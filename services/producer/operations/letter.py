@@ -2,19 +2,16 @@
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any, NamedTuple
 
-from producer.record import integer
+from producer.record import integer, json_object, json_objects
 
-_OURS = "dead_letter_"
 _GOOGLES = "CloudPubSubDeadLetter"
-_RESERVED = "goog"
 
 
-@dataclass(frozen=True)
-class DeadLetter:
+class DeadLetter(NamedTuple):
     """One message that was set aside, by us or by Pub/Sub itself.
 
     Attributes:
@@ -56,26 +53,26 @@ class DeadLetter:
     @property
     def at(self) -> datetime:
         """When it was set aside."""
-        try:
-            at = datetime.fromisoformat(self.attributes["dead_letter_at"])
-        except (KeyError, ValueError):
-            return self.published
-        return at if at.tzinfo else at.replace(tzinfo=UTC)
+        return self._moment("dead_letter_at") or self.published
 
     @property
     def redriven(self) -> datetime | None:
         """When `tweets redrive` last sent it; None where it never did."""
+        return self._moment("redriven_at")
+
+    def _moment(self, name: str) -> datetime | None:
         try:
-            return datetime.fromisoformat(self.attributes["redriven_at"])
+            at = datetime.fromisoformat(self.attributes[name])
         except (KeyError, ValueError):
             return None
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
 
     def original_attributes(self) -> dict[str, str]:
         """The attributes that the message had before it was set aside."""
         return {
             name: value
             for name, value in self.attributes.items()
-            if not name.startswith((_OURS, _GOOGLES, _RESERVED))
+            if not name.startswith(("dead_letter_", _GOOGLES, "goog"))
         }
 
     def post_ids(self) -> tuple[set[int], set[int]]:
@@ -93,43 +90,31 @@ class DeadLetter:
                 {int(number) for number in re.findall(r'"id"\s*:\s*"?(\d{1,19})\b', text)},
                 {int(number) for number in re.findall(r'"author_id"\s*:\s*"?(\d{1,19})\b', text)},
             )
-        posts: set[int] = set()
-        authors: set[int] = set()
-        for post in _posts(found):
-            if (number := integer(post.get("id"))) is not None:
-                posts.add(number)
-            posts |= _repeated(post)
-            if (number := integer(post.get("author_id"))) is not None:
-                authors.add(number)
-        return posts, authors
+        posts = list(_posts(json_object(found)))
+        repeated = [
+            reference
+            for post in posts
+            for reference in json_objects(
+                post.get("referenced_posts") or post.get("referenced_tweets")
+            )
+            if reference.get("type") in ("retweeted", "reposted")
+        ]
+        return _numbers("id", [*posts, *repeated]), _numbers("author_id", posts)
 
 
-def _posts(found: object) -> Iterator[dict[str, object]]:
-    if not isinstance(found, dict):
-        return
-    line = found
+def _posts(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The post of a record, or of a line, and those that it embeds."""
+    yield found if "data" not in found else json_object(found["data"])
+    includes = json_object(found.get("includes"))
+    yield from json_objects(includes.get("tweets"))
+    yield from json_objects(includes.get("posts"))
     if isinstance(raw := found.get("raw"), str):
-        yield found
         try:
             line = json.loads(raw)
         except (ValueError, RecursionError):
             return
-    elif "data" not in found:
-        yield found
-    if isinstance(line, dict):
-        includes = line.get("includes") if isinstance(line.get("includes"), dict) else {}
-        candidates = [line.get("data")]
-        for name in ("tweets", "posts"):
-            embedded = includes.get(name) if isinstance(includes, dict) else None
-            candidates += embedded if isinstance(embedded, list) else []
-        yield from (post for post in candidates if isinstance(post, dict))
+        yield from _posts(json_object(line))
 
 
-def _repeated(post: dict[str, object]) -> set[int]:
-    references = post.get("referenced_posts") or post.get("referenced_tweets")
-    return {
-        number
-        for item in (references if isinstance(references, list) else ())
-        if isinstance(item, dict) and item.get("type") in ("retweeted", "reposted")
-        if (number := integer(item.get("id"))) is not None
-    }
+def _numbers(name: str, items: Iterable[Mapping[str, Any]]) -> set[int]:
+    return {number for item in items if (number := integer(item.get(name))) is not None}

@@ -8,18 +8,17 @@ is left alone until the next command: a letter that nothing can mend would else 
 
 import argparse
 import json
-import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from operations.dead_letters import DeadLetterQueue, subscriber_client
+from operations.dead_letters import DeadLetterQueue
 from operations.errors import UnavailableError, WrongInputError
 from operations.letter import DeadLetter
 from operations.settings import Settings
-from operations.text import harmless, moment, number, table, tell
+from operations.text import harmless, moment, number, progress, table
 from operations.topic import TopicPublisher
-from producer.messages import Message, post_message
+from producer.messages import Message, now, post_message
 from producer.parsing import LineError, parse
 from producer.record import to_record
 
@@ -27,68 +26,38 @@ from producer.record import to_record
 MAX_ATTRIBUTES = 100
 # What the sink routes by: of more attributes than fit, these stay.
 _ROUTING = frozenset({"kind", "id", "schema"})
-
-
-@dataclass
-class LetterGroup:
-    """Dead letters of one reason, source and kind."""
-
-    count: int = 0
-    oldest: datetime = field(default=datetime.max.replace(tzinfo=UTC))
-    newest: datetime = field(default=datetime.min.replace(tzinfo=UTC))
-
-    def add(self, at: datetime) -> None:
-        """Count one more."""
-        self.count += 1
-        self.oldest, self.newest = min(self.oldest, at), max(self.newest, at)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which letters a command is about: every one, or those of a reason or with an id."""
-
-    reason: str | None = None
-    ids: frozenset[str] = frozenset()
-
-    def __contains__(self, letter: DeadLetter) -> bool:
-        if self.reason is not None and letter.reason != self.reason:
-            return False
-        return not self.ids or letter.id in self.ids or letter.message_id in self.ids
+_READ = "dead letters read"
 
 
 def list_letters(settings: Settings, options: argparse.Namespace) -> None:
     """Print one line a reason, source and kind: how many, the oldest, the newest."""
-    groups: dict[tuple[str, str, str], LetterGroup] = {}
-    total = 0
-    with _queue(settings, options) as queue:
-        for batch in queue.batches():
-            for letter in batch:
-                key = (letter.reason, letter.source, letter.kind)
-                groups.setdefault(key, LetterGroup()).add(letter.at)
-            total = _counted(total, len(batch))
+    groups: dict[tuple[str, str, str], tuple[int, datetime, datetime]] = {}
+    for letter in _letters(settings, options):
+        key = (letter.reason, letter.source, letter.kind)
+        count, oldest, newest = groups.get(key, (0, letter.at, letter.at))
+        groups[key] = count + 1, min(oldest, letter.at), max(newest, letter.at)
     if not groups:
         print("No dead letters.")
         return
     rows = [
-        (reason, source, kind, number(group.count), moment(group.oldest), moment(group.newest))
-        for (reason, source, kind), group in sorted(groups.items(), key=lambda item: -item[1].count)
+        (*key, number(count), moment(oldest), moment(newest))
+        for key, (count, oldest, newest) in sorted(groups.items(), key=lambda item: -item[1][0])
     ]
     print(table(("REASON", "SOURCE", "KIND", "COUNT", "OLDEST", "NEWEST"), rows))
+    total = sum(count for count, _, _ in groups.values())
     print(f"{number(total)} dead letters. One of them in full: tweets redrive show ID")
     print("Send them again: tweets redrive send (--reason R | --id ID | all by default) --yes")
 
 
 def show_letter(settings: Settings, options: argparse.Namespace) -> None:
     """Print each dead letter with this id: where from, why, its attributes and its data."""
-    wanted, found = Wanted(ids=frozenset({options.id})), 0
-    with _queue(settings, options) as queue:
-        for batch in queue.batches():
-            for letter in batch:
-                if letter in wanted:
-                    found += 1
-                    print(_page(letter))
+    found = False
+    for letter in _letters(settings, options):
+        if options.id in (letter.id, letter.message_id):
+            found = True
+            print(_page(letter))
     if not found:
-        raise WrongInputError(f"no dead letter has the id {options.id!r}: see tweets redrive list")
+        raise _unknown(options.id)
 
 
 def send_letters(settings: Settings, options: argparse.Namespace) -> None:
@@ -98,18 +67,20 @@ def send_letters(settings: Settings, options: argparse.Namespace) -> None:
         WrongInputError: an --id that no dead letter has.
         UnavailableError: some were not confirmed; they are dead letters still.
     """
-    wanted = Wanted(options.reason, frozenset(options.id or ()))
+    wanted = set(options.id or ())
     topic = TopicPublisher(settings.topic)
     sent: Counter[str] = Counter()
     kept: Counter[str] = Counter()
     seen: set[str] = set()
     total = 0
-    with _queue(settings, options) as queue:
+    with DeadLetterQueue(settings.dead_letter_subscription, options.wait) as queue:
         for batch in queue.batches():
-            chosen = [letter for letter in batch if letter in wanted]
             ready: list[tuple[DeadLetter, Message]] = []
-            for letter in chosen:
-                seen |= {letter.id, letter.message_id}
+            for letter in batch:
+                names = {letter.id, letter.message_id}
+                if options.reason not in (None, letter.reason) or (wanted and not wanted & names):
+                    continue
+                seen |= names
                 try:
                     ready.append((letter, redriven(letter)))
                 except LineError as error:
@@ -117,8 +88,8 @@ def send_letters(settings: Settings, options: argparse.Namespace) -> None:
             sent.update(letter.reason for letter, _ in ready)
             if options.yes:
                 _send(topic, queue, ready)
-            total = _counted(total, len(batch))
-    if missing := sorted(wanted.ids - seen):
+            total = progress(total, total + len(batch), _READ)
+    if missing := sorted(wanted - seen):
         kept[f"no dead letter has the id {missing[0]!r}"] += len(missing)
     _report(sent, kept, topic.name, acted=options.yes)
     if queue.newer:
@@ -128,7 +99,7 @@ def send_letters(settings: Settings, options: argparse.Namespace) -> None:
             "look at the reason (tweets redrive list)"
         )
     if missing:
-        raise WrongInputError(f"no dead letter has the id {missing[0]!r}: see tweets redrive list")
+        raise _unknown(missing[0])
 
 
 def redriven(letter: DeadLetter) -> Message:
@@ -141,18 +112,14 @@ def redriven(letter: DeadLetter) -> Message:
     """
     message = Message(letter.data, letter.original_attributes())
     if letter.kind == "line":
-        message = _post_of(letter.data)
+        line = parse(letter.data)
+        message = post_message(to_record(line.body, line.raw, now()))
     before = letter.attributes.get("redrive_count", "0")
     count = int(before) + 1 if before.isascii() and before.isdigit() else 1
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    ours = {"redriven_at": now, "redrive_count": str(count)}
+    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    ours = {"redriven_at": at, "redrive_count": str(count)}
     fitting = sorted(message.attributes.items(), key=lambda item: item[0] not in _ROUTING)
     return Message(message.data, dict(fitting[: MAX_ATTRIBUTES - len(ours)]) | ours)
-
-
-def _post_of(data: bytes) -> Message:
-    line = parse(data)
-    return post_message(to_record(line.body, line.raw, time.time_ns() // 1000))
 
 
 def _send(
@@ -169,15 +136,16 @@ def _send(
         )
 
 
-def _queue(settings: Settings, options: argparse.Namespace) -> DeadLetterQueue:
-    name = settings.dead_letter_subscription
-    return DeadLetterQueue(subscriber_client(), name, options.wait)
+def _letters(settings: Settings, options: argparse.Namespace) -> Iterator[DeadLetter]:
+    total = 0
+    with DeadLetterQueue(settings.dead_letter_subscription, options.wait) as queue:
+        for batch in queue.batches():
+            yield from batch
+            total = progress(total, total + len(batch), _READ)
 
 
-def _counted(total: int, more: int) -> int:
-    if (total + more) // 1000 > total // 1000:
-        tell(f"{number(total + more)} dead letters read ...")
-    return total + more
+def _unknown(name: str) -> WrongInputError:
+    return WrongInputError(f"no dead letter has the id {name!r}: see tweets redrive list")
 
 
 def _report(sent: Counter[str], kept: Counter[str], topic: str, *, acted: bool) -> None:

@@ -19,7 +19,7 @@ from operations.errors import OperationError, UnavailableError, WrongInputError
 from operations.gaps import Span
 from operations.x_account import XAccount
 from producer.fields import asked
-from producer.record import SNOWFLAKE_EPOCH, created_ms, integer
+from producer.record import SNOWFLAKE_EPOCH, created_ms, integer, json_object, json_objects
 from producer.rules import Rule
 
 DOLLARS_A_COUNT = 0.005
@@ -153,7 +153,7 @@ class GapSearch:
             while True:
                 answer, token = self._ask("counts", rule, tokens, granularity="day")
                 self.counts += 1
-                total += integer(_object(answer.get("meta")).get("total_tweet_count")) or 0
+                total += integer(json_object(answer.get("meta")).get("total_tweet_count")) or 0
                 if token is None or token in tokens:
                     break
                 tokens.append(token)
@@ -175,14 +175,14 @@ class GapSearch:
             query["next_token"] = tokens[-1]
         route = f"/2/tweets/{kind}/{self.product.path}"
         answer = self.account.call("GET", route, query, every=self.product.every)
-        token = _object(answer.get("meta")).get("next_token")
+        token = json_object(answer.get("meta")).get("next_token")
         return answer, token if isinstance(token, str) and token else None
 
     def _page(self, progress: _Progress, size: int) -> None:
         answer, token = self._ask(
             "search", progress.rule, progress.tokens, max_results=size, **_PARAMETERS
         )
-        posts = _objects(answer.get("data"))
+        posts = json_objects(answer.get("data"))
         self.read += len(posts)
         for post in posts:
             if (post_id := integer(post.get("id"))) is not None:
@@ -206,11 +206,11 @@ class GapSearch:
             time.sleep(EMPTY_SECONDS)
 
     def _found(
-        self, post_id: int, post: dict[str, Any], answer: Mapping[str, Any], rule: Rule
+        self, post_id: int, post: Mapping[str, Any], answer: Mapping[str, Any], rule: Rule
     ) -> None:
         if post_id not in self._waiting:
             # As a line of the stream has it: of the page's users, the one of this post.
-            users = _objects(_object(answer.get("includes")).get("users"))
+            users = json_objects(json_object(answer.get("includes")).get("users"))
             own = [user for user in users if user.get("id") == post.get("author_id")]
             includes = {"users": own} if own else {}
             self._waiting[post_id] = {"data": post, "includes": includes, "matching_rules": []}
@@ -231,14 +231,6 @@ class GapSearch:
             post_id for post_id in self._waiting if _moment(post_id) >= self.covered_from
         )
         return [self._waiting.pop(post_id) for post_id in ready]
-
-
-def _object(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(value: object) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _moment(post_id: int, after: int = 0) -> datetime:

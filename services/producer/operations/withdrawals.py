@@ -6,10 +6,10 @@ Source: https://docs.x.com/x-api/compliance/batch-compliance/integrate and .../q
 import io
 import time
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 import orjson
@@ -17,10 +17,11 @@ import orjson
 from operations.errors import UnavailableError, UnfinishedError, WrongInputError
 from operations.text import harmless, number, tell
 from operations.x_account import XAccount
-from producer.record import integer
+from producer.record import integer, json_object, json_objects
 
 Kind = Literal["tweets", "users"]
 
+_ROUTE = "/2/compliance/jobs"
 _JOB_NAME = "tweets-compliance"
 _WAIT_SECONDS = 4 * 3600
 _SLOWEST_POLL = 60.0
@@ -28,10 +29,6 @@ _SLOWEST_POLL = 60.0
 
 class ResultError(ValueError):
     """What should be a compliance result is none: why, in one line."""
-
-
-def _ids() -> "array[int]":
-    return array("q")
 
 
 @dataclass
@@ -46,14 +43,14 @@ class Withdrawals:
         unclear: how many entries say nothing we know, such as an id that X calls invalid.
     """
 
-    posts: "array[int]" = field(default_factory=_ids)
-    authors: "array[int]" = field(default_factory=_ids)
-    scrub_geo: "array[int]" = field(default_factory=_ids)
+    posts: "array[int]" = field(default_factory=lambda: array("q"))
+    authors: "array[int]" = field(default_factory=lambda: array("q"))
+    scrub_geo: "array[int]" = field(default_factory=lambda: array("q"))
     stale: int = 0
     unclear: int = 0
 
     @classmethod
-    def read(cls, kind: Kind, lines: Iterable[bytes]) -> "Withdrawals":
+    def read(cls, kind: Kind, lines: Iterable[bytes]) -> Self:
         """Read a result: JSON objects with an id, one a line.
 
         Older results say `delete` with the reason `scrub_geo`; newer ones have the action
@@ -73,7 +70,7 @@ class Withdrawals:
             entry = orjson.loads(line)
         except orjson.JSONDecodeError:
             entry = None
-        if not isinstance(entry, dict) or "id" not in entry:
+        if "id" not in (entry := json_object(entry)):
             start = harmless(line[:60].decode("utf-8", "backslashreplace"))
             raise ResultError(
                 f"a line begins {start!r}, and each must be a JSON object such as "
@@ -116,28 +113,22 @@ def ask(account: XAccount, kind: Kind, ids: "array[int]") -> Iterator[Withdrawal
         UnavailableError: X refused or failed, or gave something else than a result.
         UnfinishedError: X has not answered within four hours.
     """
-    listed = account.call("GET", "/2/compliance/jobs", {"type": kind}).get("data") or ()
-    ours = [job for job in listed if isinstance(job, dict) and job.get("name") == _JOB_NAME]
-    if going := [job for job in ours if job.get("status") == "in_progress"]:
-        job = _checked({"data": going[0]})
+    listed = json_objects(account.call("GET", _ROUTE, {"type": kind}).get("data"))
+    ours = {job.get("status"): {"data": job} for job in listed if job.get("name") == _JOB_NAME}
+    if going := ours.get("in_progress"):
+        job = _checked(going)
         tell(f"waiting for X's compliance job {job['id']} of an earlier run ...")
         yield _result(account, kind, job)
-    waiting = [job for job in ours if job.get("status") == "created"]
-    answer = (
-        {"data": waiting[0]}
-        if waiting
-        else account.call("POST", "/2/compliance/jobs", json={"type": kind, "name": _JOB_NAME})
+    made = ours.get("created") or account.call(
+        "POST", _ROUTE, json={"type": kind, "name": _JOB_NAME}
     )
-    job = _checked(answer)
+    job = _checked(made)
     tell(f"asking X about {number(len(ids))} {kind} ...")
-    body = io.BytesIO()
-    body.writelines(b"%d\n" % item for item in ids)
-    body.seek(0)
-    account.put(_address(job, "upload_url"), body)
+    account.put(_address(job, "upload_url"), io.BytesIO(b"".join(b"%d\n" % item for item in ids)))
     yield _result(account, kind, job)
 
 
-def _result(account: XAccount, kind: Kind, job: dict[str, Any]) -> Withdrawals:
+def _result(account: XAccount, kind: Kind, job: Mapping[str, Any]) -> Withdrawals:
     pause, until = 0.0, time.monotonic() + _WAIT_SECONDS
     while (status := job.get("status")) != "complete":
         if status in {"failed", "expired"}:
@@ -152,7 +143,7 @@ def _result(account: XAccount, kind: Kind, job: dict[str, Any]) -> Withdrawals:
             )
         time.sleep(pause)
         pause = min(max(pause * 2, 0.5), _SLOWEST_POLL)
-        job = {**job, **_checked(account.call("GET", f"/2/compliance/jobs/{job['id']}"))}
+        job = {**job, **_checked(account.call("GET", f"{_ROUTE}/{job['id']}"))}
     try:
         return Withdrawals.read(kind, account.lines(_address(job, "download_url")))
     except ResultError as error:
@@ -162,14 +153,14 @@ def _result(account: XAccount, kind: Kind, job: dict[str, Any]) -> Withdrawals:
         ) from None
 
 
-def _checked(answer: dict[str, Any]) -> dict[str, Any]:
-    data = answer.get("data")
-    if not isinstance(data, dict) or not str(data.get("id", "")).isalnum():
+def _checked(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    data = json_object(answer.get("data"))
+    if not str(data.get("id", "")).isalnum():
         raise UnavailableError(f"X answered with no compliance job: {harmless(str(answer))[:200]}")
     return data
 
 
-def _address(job: dict[str, Any], name: str) -> str:
+def _address(job: Mapping[str, Any], name: str) -> str:
     address = job.get(name)
     if not isinstance(address, str) or urlsplit(address).scheme not in {"https", "http"}:
         raise UnavailableError(f"X's compliance job {job['id']} has no usable {name}")

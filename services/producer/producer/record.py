@@ -8,7 +8,7 @@ published_at, inserted_at and message_id are the sink's. What has no column is i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -104,7 +104,7 @@ def to_record(
 def rule_tags(line: Mapping[str, Any]) -> list[str]:
     """Return the tags of the rules that a line matched, each once; the id of a rule without tag."""
     tags: dict[str, None] = {}
-    for rule in _objects(line.get("matching_rules")):
+    for rule in json_objects(line.get("matching_rules")):
         tag = rule.get("tag")
         if not isinstance(tag, str) or not tag:
             tag = str(rule.get("id") or "")
@@ -115,7 +115,7 @@ def rule_tags(line: Mapping[str, Any]) -> list[str]:
 
 def rule_ids(line: Mapping[str, Any]) -> list[str]:
     """Return X's ids of the rules that a line matched."""
-    return [str(r["id"]) for r in _objects(line.get("matching_rules")) if r.get("id")]
+    return [str(r["id"]) for r in json_objects(line.get("matching_rules")) if r.get("id")]
 
 
 def timestamp(microseconds: int) -> str:
@@ -174,7 +174,7 @@ def integer(value: object) -> int | None:
 
 def _username(line: Mapping[str, Any], author_id: int | None) -> str | None:
     if author_id is not None:
-        for user in _objects(_object(line.get("includes")).get("users")):
+        for user in json_objects(json_object(line.get("includes")).get("users")):
             if integer(user.get("id")) == author_id:
                 return _text(user.get("username"))
     return None
@@ -190,26 +190,26 @@ def _metrics(value: object) -> dict[str, int | None] | None:
 
 def _whole(post: Mapping[str, Any]) -> tuple[str | None, list[Mapping[str, Any]]]:
     """Return a post's text and the entities of both its parts: long ones go on in note_tweet."""
-    note = _object(post.get("note_tweet")) or _object(post.get("note_post"))
+    note = json_object(post.get("note_tweet")) or json_object(post.get("note_post"))
     text = note.get("text")
     text = text if isinstance(text, str) else _text(post.get("text"))
-    return text, [_object(post.get("entities")), _object(note.get("entities"))]
+    return text, [json_object(post.get("entities")), json_object(note.get("entities"))]
 
 
 def _reposted(post: Mapping[str, Any], line: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the original of a repost, which X gives when referenced_tweets.id is expanded."""
     for reference in _references(post):
         if reference.get("type") in ("retweeted", "reposted"):
-            includes = _object(line.get("includes"))
+            includes = json_object(line.get("includes"))
             wanted = integer(reference.get("id"))
-            for included in _objects(includes.get("tweets") or includes.get("posts")):
+            for included in json_objects(includes.get("tweets") or includes.get("posts")):
                 if wanted is not None and integer(included.get("id")) == wanted:
                     return included
     return None
 
 
 def _references(post: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    return _objects(post.get("referenced_tweets") or post.get("referenced_posts"))
+    return json_objects(post.get("referenced_tweets") or post.get("referenced_posts"))
 
 
 def _unescaped(text: str) -> str:
@@ -220,7 +220,7 @@ def _unescaped(text: str) -> str:
 def _entity(entities: Iterable[Mapping[str, Any]], kind: str, name: str, older: str) -> list[str]:
     found: dict[str, None] = {}
     for part in entities:
-        for item in _objects(part.get(kind)):
+        for item in json_objects(part.get(kind)):
             value = item.get(name) or item.get(older)
             if isinstance(value, str):
                 found[value] = None
@@ -233,11 +233,13 @@ def _integers(value: object) -> list[int]:
     return [number for item in value if (number := integer(item)) is not None]
 
 
-def _objects(value: object) -> Iterable[Mapping[str, Any]]:
+def json_objects(value: object) -> Sequence[Mapping[str, Any]]:
+    """Return the objects of a list; none of anything else."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else ()
 
 
-def _object(value: object) -> Mapping[str, Any]:
+def json_object(value: object) -> Mapping[str, Any]:
+    """Return the object; an empty one for anything else."""
     return value if isinstance(value, dict) else _NO_POST
 
 
