@@ -6,20 +6,21 @@ written, and is never HTML, Markdown or a formula.
 
 from __future__ import annotations
 
-import html
+import json
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
+from html import escape
 from pathlib import Path
 
 import streamlit as st
-from babel import Locale
-from babel.core import get_global
 
 from charts import FILLINGS, filling
 from queries import Count, LetterMark, ListedPost, StreamGap, Totals
 from snapshot import Asked, Condition, Snapshot
 from spend import PRICE, Month
-from state import clock
+from state import clock, words
 from warehouse import DOLLARS_A_TIB, REFRESH_BYTES, ViewReader, size_words
 from window import Window, duration
 
@@ -27,11 +28,6 @@ from window import Window, duration
 _SHOWN = 400
 _GAPS_LISTED = 5
 _MONTH_SECONDS = 30 * 86_400
-# X's own tags for posts without words (docs.x.com/x-api/posts/search/integrate/operators, lang:).
-_NO_WORDS = {
-    "und": "not detected", "zxx": "no text", "qam": "mentions only", "qct": "cashtags only",
-    "qht": "hashtags only", "qme": "media only", "qst": "very short text",
-}  # fmt: skip
 
 
 def style() -> None:
@@ -42,7 +38,7 @@ def style() -> None:
 def title(dataset: str, every: float) -> None:
     """The name of the page, what it reads, and how often."""
     st.html(
-        f'<h1 class="title">X stream <small>{_text(dataset)} · every {every:.0f} s · times in UTC'
+        f'<h1 class="title">X stream <small>{escape(dataset)} · every {every:.0f} s · times in UTC'
         "</small></h1>"
     )
 
@@ -67,8 +63,8 @@ def state_line(condition: Condition | None, fault: str, now: datetime) -> None:
 
 def _line(tone: str, word: str, says: str, taken: str = "") -> None:
     st.html(
-        f'<p class="state {tone}"><strong>{_text(word)}</strong> <span>{_text(says)}</span>'
-        f" <small>{_text(taken)}</small></p>"
+        f'<p class="state {tone}"><strong>{escape(word)}</strong> <span>{escape(says)}</span>'
+        f" <small>{escape(taken)}</small></p>"
     )
 
 
@@ -99,8 +95,8 @@ def figures(shown: Snapshot, condition: Condition | None, gaps: Sequence[StreamG
 
 def _figures(size: str, *all_: tuple[str, str, str]) -> None:
     items = "".join(
-        f"<div><dt>{_text(label)}</dt><dd>{_text(value)}</dd>"
-        f'<dd class="note">{_text(note)}</dd></div>'
+        f"<div><dt>{escape(label)}</dt><dd>{escape(value)}</dd>"
+        f'<dd class="note">{escape(note)}</dd></div>'
         for label, value, note in all_
     )
     st.html(f'<dl class="figures {size}">{items}</dl>')
@@ -122,15 +118,14 @@ def _compared(totals: Totals, window: Window, told_since: datetime | None) -> st
 def _missing(gaps: Sequence[StreamGap]) -> tuple[str, str]:
     if not gaps:
         return "None", "no gap in the stream"
-    lengths: dict[str, timedelta] = {}
-    counts: dict[str, int] = {}
-    for gap in gaps:
-        word = filling(gap)
-        lengths[word] = lengths.get(word, timedelta()) + gap.end - gap.start
-        counts[word] = counts.get(word, 0) + 1
-    open_ = sum((lengths.get(word, timedelta()) for word in ("open", "open now")), timedelta())
+    counts = Counter(map(filling, gaps))
+    open_ = _length([gap for gap in gaps if filling(gap) in ("open", "open now")])
     note = ", ".join(f"{counts[word]} {word}" for word in FILLINGS if word in counts)
     return duration(open_) if open_ else "None", f"gaps: {note}"
+
+
+def _length(gaps: Sequence[StreamGap]) -> timedelta:
+    return sum((gap.end - gap.start for gap in gaps), timedelta())
 
 
 def _spend(month: Month, now: datetime) -> tuple[str, str]:
@@ -175,15 +170,14 @@ def marks(gaps: Sequence[StreamGap], dead_letters: Sequence[LetterMark], window:
     """What the marks on the time line are, in words; rules do not filter them."""
     lines = [_gap_line(gap, window.until) for gap in gaps[-1 : -_GAPS_LISTED - 1 : -1]]
     if more := gaps[:-_GAPS_LISTED]:
-        length = duration(sum((gap.end - gap.start for gap in more), timedelta()))
-        lines.append(f"<li>and {len(more)} more before, {length}</li>")
-    if letters := sum(mark.count for mark in dead_letters):
-        reasons: dict[str, int] = {}
-        for mark in dead_letters:
-            reasons[mark.reason] = reasons.get(mark.reason, 0) + mark.count
-        said = ", ".join(f"{_reason(reason)} {n:,}" for reason, n in sorted(reasons.items()))
+        lines.append(f"<li>and {len(more)} more before, {duration(_length(more))}</li>")
+    letters: Counter[str] = Counter()
+    for mark in dead_letters:
+        letters[mark.reason] += mark.count
+    if letters:
+        said = ", ".join(f"{words(reason)} {n:,}" for reason, n in sorted(letters.items()))
         lines.append(
-            f'<li><b class="letters">dead letters</b> {letters:,} ({_text(said)}): '
+            f'<li><b class="letters">dead letters</b> {letters.total():,} ({escape(said)}): '
             "<code>tweets redrive list</code> shows them</li>"
         )
     lines = lines or ["<li>No gap in the stream, no dead letters.</li>"]
@@ -197,12 +191,8 @@ def _gap_line(gap: StreamGap, now: datetime) -> str:
     return (
         f'<li><b class="gap {word.replace(" ", "-")}">gap, {word}</b> '
         f"{duration(gap.end - gap.start)}, {start} to {'now' if gap.open else end} "
-        f"({_text(_reason(gap.reason))})</li>"
+        f"({escape(words(gap.reason))})</li>"
     )
-
-
-def _reason(reason: str) -> str:
-    return reason.replace("_", " ")
 
 
 def ranking(title: str, counts: Sequence[Count], posts: int) -> None:
@@ -215,7 +205,7 @@ def ranking(title: str, counts: Sequence[Count], posts: int) -> None:
         return
     most = max(count.posts for count in counts)
     rows = "".join(
-        f'<tr><th scope="row" title="{_text(count.name)}"><bdi>{_text(count.name)}</bdi></th>'
+        f'<tr><th scope="row" title="{escape(count.name)}"><bdi>{escape(count.name)}</bdi></th>'
         f'<td class="bar"><i style="width: {count.posts / most:.1%}"></i></td>'
         f"<td>{count.posts:,}</td><td>{count.posts / max(posts, count.posts):.0%}</td></tr>"
         for count in counts
@@ -227,10 +217,18 @@ def ranking(title: str, counts: Sequence[Count], posts: int) -> None:
     )
 
 
+@cache
+def _languages() -> dict[str, str]:
+    # Each tag that X's operator lang: knows, also by its newer spelling, with Unicode's name of it.
+    # https://docs.x.com/x-api/posts/search/integrate/operators, cldr.unicode.org
+    file = Path(__file__).with_name("languages.json")
+    names: dict[str, str] = json.loads(file.read_text("utf-8"))
+    return names
+
+
 def language(tag: str) -> str:
     """The English name of X's tag for a language, the tag itself where it has none."""
-    tag = get_global("language_aliases").get(tag, tag)  # X sends the old iw and in
-    return _NO_WORDS.get(tag) or Locale("en").languages.get(tag.replace("-", "_"), tag)
+    return _languages().get(tag, tag)
 
 
 def latency(totals: Totals) -> None:
@@ -261,14 +259,14 @@ def posts(found: Sequence[ListedPost], now: datetime) -> None:
 def post_html(post: ListedPost, now: datetime, *, whole: bool = False) -> str:
     """One post of the list, cut unless it is to be `whole`, as HTML in which its text is text."""
     text = _tidy(post.text)
-    shown = _text(text if whole or len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+    shown = escape(text if whole or len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
     made = clock(post.created_at.replace(tzinfo=now.tzinfo), now)
-    tags = "".join(f" · {_text(tag)}" for tag in post.rule_tags)
+    tags = "".join(f" · {escape(tag)}" for tag in post.rule_tags)
     return (
-        f'<article class="post"><div class="text" lang="{_text(post.lang)}" dir="auto">{shown}'
-        f'</div><p class="by">@{_text(post.author)} · '
+        f'<article class="post"><div class="text" lang="{escape(post.lang)}" dir="auto">{shown}'
+        f'</div><p class="by">@{escape(post.author)} · '
         f'<a href="https://x.com/i/web/status/{post.id}" target="_blank" rel="noreferrer">'
-        f"{made}</a> · {_text(language(post.lang))}{tags}</p></article>"
+        f"{made}</a> · {escape(language(post.lang))}{tags}</p></article>"
     )
 
 
@@ -326,7 +324,3 @@ def _value(parameter: object) -> str:
     if "arrayValues" in api:
         return str([value["value"] for value in api["arrayValues"]])
     return str(api["value"])
-
-
-def _text(text: str) -> str:
-    return html.escape(text)

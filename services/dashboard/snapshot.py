@@ -6,7 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
@@ -20,7 +20,6 @@ from state import StreamState
 from warehouse import REFRESH_BYTES, Bill, Query, ViewReader, WarehouseError
 from window import Window
 
-Row = TypeVar("Row")
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
@@ -79,60 +78,64 @@ class Snapshot:
     taken: datetime
 
 
+def _ask(
+    reader: ViewReader, wanted: Sequence[Query[Any]], most: int, span: Hashable
+) -> tuple[Asked, list[list[Any]]]:
+    """Ask all at once: a page is as slow as its slowest query.
+
+    Raises:
+        WarehouseError: one of them failed, or all would bill more than `most` bytes.
+    """
+    bill = reader.bill(wanted, most, span)
+    with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
+        rows = pool.map(lambda query: reader.rows(query, bill.share(query.name)), wanted)
+        return Asked(tuple(wanted), bill), list(rows)
+
+
 def condition(reader: ViewReader, now: datetime) -> Condition:
     """Ask how the stream is.
 
     Raises:
         WarehouseError: a query failed.
     """
-    pulses, life = state.pulses(now), state.life(now)
-    asked = Asked((pulses, life), reader.bill((pulses, life), STATE_BYTES, "state"))
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        found = pool.submit(reader.rows, pulses, asked.bill.share(pulses.name))
-        events = reader.rows(life, asked.bill.share(life.name))
-        return Condition(
-            state.judge(found.result(), events, now),
-            spend.month(events, now),
-            events[0].at if events else None,
-            asked,
-            now,
-        )
+    wanted = state.pulses(now), state.life(now)
+    asked, (found, events) = _ask(reader, wanted, STATE_BYTES, "state")
+    since = events[0].at if events else None
+    return Condition(state.judge(found, events, now), spend.month(events, now), since, asked, now)
 
 
 def take(reader: ViewReader, window: Window) -> Snapshot:
-    """Ask everything about a window at once: a page is as slow as its slowest query.
+    """Ask everything about a window.
 
     Raises:
         WarehouseError: one of the queries failed, or all of them would bill too much.
     """
-    totals, timeline = queries.totals(window), queries.timeline(window)
-    rankings, rules = queries.rankings(window), queries.rules(window)
-    gaps, letters = queries.gaps(window), queries.dead_letters(window)
-    posts = queries.latest_posts(window)
-    wanted: list[Query[Any]] = [totals, timeline, rankings, gaps, letters, posts]
-    wanted += [rules] if window.rules else []
+    wanted: list[Query[Any]] = [
+        queries.totals(window),
+        queries.timeline(window),
+        queries.rankings(window),
+        queries.gaps(window),
+        queries.dead_letters(window),
+        queries.latest_posts(window),
+    ]
+    if window.rules:
+        wanted.append(queries.rules(window))
     # Which rules are chosen does not change how much is read, but that some are adds a query.
-    bill = reader.bill(wanted, VIEW_BYTES, window.span)
-    with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
-
-        def ask(query: Query[Row]) -> Future[list[Row]]:
-            return pool.submit(reader.rows, query, bill.share(query.name))
-
-        answers = ask(totals), ask(timeline), ask(rankings), ask(gaps), ask(letters), ask(posts)
-        offered = ask(rules).result() if window.rules else None
-        ranked = _by_kind(answers[2].result())
-        return Snapshot(
-            window=window,
-            totals=answers[0].result()[0],
-            timeline=answers[1].result(),
-            rankings={kind: counts[: queries.TOP] for kind, counts in ranked.items()},
-            gaps=answers[3].result(),
-            dead_letters=answers[4].result(),
-            posts=answers[5].result(),
-            offered=sorted(count.name for count in offered or ranked.get("rule", [])),
-            asked=Asked(tuple(wanted), bill),
-            taken=window.until,
-        )
+    asked, answers = _ask(reader, wanted, VIEW_BYTES, window.span)
+    ranked = _by_kind(answers[2])
+    offered: Sequence[Count] = answers[6] if window.rules else ranked.get("rule", [])
+    return Snapshot(
+        window=window,
+        totals=answers[0][0],
+        timeline=answers[1],
+        rankings={kind: counts[: queries.TOP] for kind, counts in ranked.items()},
+        gaps=answers[3],
+        dead_letters=answers[4],
+        posts=answers[5],
+        offered=sorted(count.name for count in offered),
+        asked=asked,
+        taken=window.until,
+    )
 
 
 def _by_kind(found: Sequence[Carried]) -> dict[str, list[Count]]:

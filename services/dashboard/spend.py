@@ -66,12 +66,12 @@ def month(events: Sequence[StreamEvent], now: datetime) -> Month:
 def _period(now: datetime, day: int) -> tuple[datetime, datetime]:
     """The billing month around `now`: it begins on that day, or on a shorter month's last."""
 
-    def begin(year: int, number: int) -> datetime:
-        year, number = year + (number - 1) // 12, (number - 1) % 12 + 1
-        last = calendar.monthrange(year, number)[1]
-        return datetime(year, number, min(day, last), tzinfo=UTC)
+    def begin(month: int) -> datetime:
+        year, number = divmod(month, 12)
+        last = calendar.monthrange(year, number + 1)[1]
+        return datetime(year, number + 1, min(day, last), tzinfo=UTC)
 
     now = now.astimezone(UTC)
-    if begin(now.year, now.month) <= now:
-        return begin(now.year, now.month), begin(now.year, now.month + 1)
-    return begin(now.year, now.month - 1), begin(now.year, now.month)
+    month = now.year * 12 + now.month - 1
+    month -= begin(month) > now
+    return begin(month), begin(month + 1)

@@ -179,7 +179,7 @@ def _not_reading(told: Sequence[StreamEvent], now: datetime) -> StreamState:
     if pauses and last.kind != "stopped":  # a reader that starts again stays paused
         return _paused(pauses[-1], now)
     since = since_then[0].gap_from or since_then[0].at
-    reason = _words(since_then[0].reason or last.kind)
+    reason = words(since_then[0].reason or last.kind)
     why = {
         "stopped": "the reader was stopped",
         "publish_stalled": f"what was read can't be published ({reason})",
@@ -202,7 +202,7 @@ def _paused(pause: StreamEvent, now: datetime) -> StreamState:
     elif pause.posts_used is not None and pause.post_budget:
         says += f": {pause.posts_used:,} of {pause.post_budget:,} posts used"
     elif pause.reason not in (None, "budget"):
-        says += f": {_words(pause.reason)}"
+        says += f": {words(pause.reason)}"
     if until and until < now - timedelta(minutes=2):
         return StreamState(
             "bad", "Paused", f"{says}; that time is over and it does not read.", pause.at, "budget"
@@ -265,7 +265,8 @@ def _lost(heard: datetime, now: datetime) -> StreamState:
     )  # fmt: skip
 
 
-def _words(reason: str | None) -> str:
+def words(reason: str | None) -> str:
+    """A reason as people write it."""
     return (reason or "for a reason unknown").replace("_", " ")
 
 

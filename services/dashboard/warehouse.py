@@ -30,6 +30,7 @@ _DATASET = re.compile(r"([a-z0-9.-]+:)?[a-z0-9-]+\.[A-Za-z0-9_]+")
 # The page must say what is wrong within seconds; the client's own retries go on for ten minutes.
 _RETRY = Retry(initial=0.2, maximum=1.0, timeout=3.0)
 _TIMEOUT_SECONDS = 20.0
+_FAULTS = (GoogleAPICallError, RetryError, GoogleAuthError, RequestException, TimeoutError)
 # cloud.google.com/bigquery/pricing: on-demand analysis, 10 MB minimum a table referenced.
 DOLLARS_A_TIB, MINIMUM_BYTES = 6.25, 10 * 2**20
 # All queries of one refresh of the page together: about 0.6 cents. BigQuery refuses a query that
@@ -163,10 +164,8 @@ class ViewReader:
                 job_retry=None,  # type: ignore[arg-type]  # documented, but not typed
             )
             return [query.row(**dict(row)) for row in result]
-        except (GoogleAPICallError, RetryError, GoogleAuthError, RequestException) as error:
+        except _FAULTS as error:
             raise WarehouseError(self._sentence(error)) from error
-        except TimeoutError as error:
-            raise WarehouseError("BigQuery took longer than 20 seconds.") from error
 
     def bill(self, queries: Sequence[Query[Any]], most: int, span: Hashable) -> Bill:
         """What the queries would bill, by dry runs, which are free; asked again after ten minutes.
@@ -211,13 +210,15 @@ class ViewReader:
             job = self._client.query(
                 self.sql(query), job_config=config, retry=_RETRY, timeout=_TIMEOUT_SECONDS
             )
-        except (GoogleAPICallError, RetryError, GoogleAuthError, RequestException) as error:
+        except _FAULTS as error:
             raise WarehouseError(self._sentence(error)) from error
         return int(job.total_bytes_processed or 0)
 
     def _sentence(self, error: Exception) -> str:
         dataset = self.settings.dataset
         cause = error.cause if isinstance(error, RetryError) else error
+        if isinstance(cause, TimeoutError):
+            return f"BigQuery took longer than {_TIMEOUT_SECONDS:.0f} seconds."
         # The stand-in answers 400 with BigQuery's words where BigQuery answers 404.
         if isinstance(cause, NotFound) or "Not found: " in str(cause):
             return (
