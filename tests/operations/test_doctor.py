@@ -284,7 +284,7 @@ def test_in_the_image_the_function_is_not_compared(
 ) -> None:
     """Where no checkout is beside it, doctor compares the reader, and says where to ask further."""
     other_function(reading, x)
-    monkeypatch.setattr("operations.revision.FUNCTION", tmp_path / "sink")
+    monkeypatch.setattr("operations.deployed.FUNCTION", tmp_path / "sink")
     found = report(reading)["revision"]
     assert found["state"] == "ok"
     assert f"the reader runs {code_digest(PRODUCER)}" in found["seen"]

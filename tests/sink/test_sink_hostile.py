@@ -21,7 +21,16 @@ from starlette.responses import Response
 
 from sink.endpoint import Endpoint, MessageWriter
 from sink.faults import PassingError, PoisonError, RefusedError
-from sink.push import BODY_COST, LARGE_SHARE, MAX_BODY_BYTES, VALUE_COST, Memory, decode, read
+from sink.push import (
+    BODY_COST,
+    LARGE_SHARE,
+    MAX_BODY_BYTES,
+    VALUE_COST,
+    Claim,
+    decode,
+    memory,
+    read,
+)
 from sink.rows import TableSchema
 from tests.sink.deployed import SCHEMAS, Function, event, post, push
 
@@ -234,21 +243,21 @@ def received(size: int, part: int = 1_000_000) -> Any:
 
 async def test_memory_is_claimed_as_bytes_arrive_and_given_back() -> None:
     """What is announced costs nothing; what has come is held until its request is over."""
-    memory = Memory()
+    shares = memory()
     announced = {**SCOPE, "headers": [*SCOPE["headers"], (b"content-length", b"15000000")]}
     with contextlib.ExitStack() as stack:
         for _ in range(50):
-            claim = stack.enter_context(memory.claim())
+            claim = stack.enter_context(Claim(shares))
             await read(announced, received(2_000), claim)
         for _ in range(LARGE_SHARE // (BODY_COST * MAX_BODY_BYTES)):
-            await read(SCOPE, received(MAX_BODY_BYTES), stack.enter_context(memory.claim()))
-        with pytest.raises(PassingError), memory.claim() as claim:
+            await read(SCOPE, received(MAX_BODY_BYTES), stack.enter_context(Claim(shares)))
+        with pytest.raises(PassingError), Claim(shares) as claim:
             await read(SCOPE, received(MAX_BODY_BYTES), claim)
         # With nothing left for large ones, ordinary ones have a share of their own.
-        stack.enter_context(memory.claim()).change(LARGE_SHARE % (BODY_COST * MAX_BODY_BYTES))
-        with memory.claim() as claim:
+        stack.enter_context(Claim(shares)).change(LARGE_SHARE % (BODY_COST * MAX_BODY_BYTES))
+        with Claim(shares) as claim:
             assert len(await read(SCOPE, received(2_000), claim)) == 2_000
-    with memory.claim() as claim:
+    with Claim(shares) as claim:
         assert len(await read(SCOPE, received(MAX_BODY_BYTES), claim)) == MAX_BODY_BYTES
 
 
@@ -281,16 +290,16 @@ async def test_what_parsing_makes_of_a_body_is_claimed_too() -> None:
 
 async def test_refused_bodies_hold_nothing() -> None:
     """However a body is refused, what it held is given back."""
-    memory = Memory()
+    shares = memory()
 
     async def gone() -> dict[str, Any]:
         return {"type": "http.disconnect"}
 
     for _ in range(20):
         for receive in (received(MAX_BODY_BYTES + 1), gone):
-            with pytest.raises(RefusedError), memory.claim() as claim:
+            with pytest.raises(RefusedError), Claim(shares) as claim:
                 await read(SCOPE, receive, claim)
-    with memory.claim() as first, memory.claim() as second:
+    with Claim(shares) as first, Claim(shares) as second:
         await read(SCOPE, received(MAX_BODY_BYTES), first)
         await read(SCOPE, received(MAX_BODY_BYTES), second)
 

@@ -5,13 +5,14 @@ Exit codes: 0 done; 1 a service did not answer or refused; 2 what was asked for 
 """
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from operations.backfill import backfill
 from operations.compliance import run_compliance
@@ -24,6 +25,7 @@ from producer.log import redact
 from producer.x_api import ignore_netrc
 
 _Command = Callable[[Settings, argparse.Namespace], int | None]
+_Commands: TypeAlias = "argparse._SubParsersAction[_TweetsParser]"  # noqa: SLF001 - has no other name
 
 
 class _TweetsParser(argparse.ArgumentParser):
@@ -65,137 +67,124 @@ def _parser() -> argparse.ArgumentParser:
         "DATASET, X_BEARER_TOKEN_FILE (or X_BEARER_TOKEN), X_API_BASE_URL, POST_BUDGET; of doctor "
         "RULES_FILE and TABLE_EXPIRATION_DAYS, too.",
     )
-    groups = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_redrive(groups)
-    _add_backfill(groups)
-    _add_compliance(groups)
-    _add_doctor(groups)
-    return parser
-
-
-def _add(
-    group: "argparse._SubParsersAction[_TweetsParser]",
-    name: str,
-    command: _Command,
-    about: str,
-    example: str,
-) -> argparse.ArgumentParser:
-    parser = group.add_parser(
-        name,
-        help=about,
-        description=about,
-        epilog=f"Example: {example}",
-        allow_abbrev=False,
+    top = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    topic = _shared("--topic", help="projects/P/topics/T to publish to (TOPIC)")
+    dataset = _shared("--dataset", help="PROJECT.DATASET (DATASET)")
+    queue = _shared(
+        "--subscription",
+        "--dead-letter-subscription",
+        dest="dead_letter_subscription",
+        help="projects/P/subscriptions/S (DEAD_LETTER_SUBSCRIPTION, or DEAD_LETTER_TOPIC's reader)",
     )
-    parser.set_defaults(command=command)
-    return parser
+    queue.add_argument(
+        "--wait", type=_seconds, default=5.0,
+        help="seconds of silence that count as the end of the queue (default 5)",
+    )  # fmt: skip
 
-
-def _add_redrive(groups: "argparse._SubParsersAction[_TweetsParser]") -> None:
-    about = "Look at the dead letters and send them again."
-    redrive = groups.add_parser("redrive", help=about, description=about)
-    group = redrive.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    listing = _add(
-        group, "list", list_letters, "Count the dead letters by reason, consuming none.",
-        "tweets redrive list",
+    redrive = _group(top, "redrive", "Look at the dead letters and send them again.")
+    _add(
+        redrive, "list", list_letters, "Count the dead letters by reason, consuming none.",
+        "tweets redrive list", queue,
     )  # fmt: skip
     show = _add(
-        group, "show", show_letter, "Show one dead letter in full.",
-        "tweets redrive show 1861234567890123456",
+        redrive, "show", show_letter, "Show one dead letter in full.",
+        "tweets redrive show 1861234567890123456", queue,
     )  # fmt: skip
     show.add_argument("id", help="post id, event id, hash of the line, or Pub/Sub message id")
     send = _add(
-        group, "send", send_letters,
+        redrive, "send", send_letters,
         "Publish dead letters again with their ids and attributes. Without --yes it is a dry run. "
         "What fails again becomes a dead letter again.",
-        "tweets redrive send --reason row_rejected --yes",
+        "tweets redrive send --reason row_rejected --yes", topic, queue,
     )  # fmt: skip
     send.add_argument("--reason", help="only letters of this reason (see list)")
     send.add_argument("--id", action="append", help="only this letter; may be given again")
     mode = send.add_mutually_exclusive_group()
     mode.add_argument("--yes", action="store_true", help="do it")
     mode.add_argument("--dry-run", action="store_true", help="say what would be sent (the default)")
-    send.add_argument("--topic", help="projects/P/topics/T to send to (TOPIC)")
-    for parser in (listing, show, send):
-        _add_subscription(parser)
 
-
-def _add_backfill(groups: "argparse._SubParsersAction[_TweetsParser]") -> None:
-    parser = _add(
-        groups, "backfill", backfill,
+    fill = _add(
+        top, "backfill", backfill,
         "List the gaps of the stream, or fill them from X's searches (recent: 7 days back; "
         "--archive: all; $0.005 a post; no reposts). Or read the history of a --query. Without "
         "--yes it says what it would cost and reads no post.",
-        "tweets backfill --gap 5e0c1f6e-... --max-posts 2000 --yes",
+        "tweets backfill --gap 5e0c1f6e-... --max-posts 2000 --yes", topic, dataset,
     )  # fmt: skip
-    which = parser.add_mutually_exclusive_group()
+    which = fill.add_mutually_exclusive_group()
     which.add_argument("--gap", metavar="EVENT_ID", help="fill this gap (ids: tweets backfill)")
     which.add_argument("--all", action="store_true", help="fill every open gap within reach")
-    parser.add_argument("--from", dest="start", type=_moment, help="or fill from this time, UTC")
-    parser.add_argument("--to", dest="end", type=_moment, help="... to this time (exclusive)")
-    parser.add_argument(
+    fill.add_argument("--from", dest="start", type=_moment, help="or fill from this time, UTC")
+    fill.add_argument("--to", dest="end", type=_moment, help="... to this time (exclusive)")
+    fill.add_argument(
         "--max-posts", type=_posts, default=1000,
         help="read at most so many posts (default 1000 = $5.00)",
     )  # fmt: skip
-    parser.add_argument(
+    fill.add_argument(
         "--count", action="store_true", help="ask X for exact counts first, $0.005 a rule and gap"
     )
-    parser.add_argument(
+    fill.add_argument(
         "--archive", action="store_true", help="by X's full-archive search: any time, any year"
     )
-    parser.add_argument("--query", help="read what this query finds from --from to --to")
-    parser.add_argument("--rules", type=Path, help="rules file to use instead of X's active rules")
-    parser.add_argument("--yes", action="store_true", help="read, pay and publish")
-    parser.add_argument("--topic", help="projects/P/topics/T to publish to (TOPIC)")
-    parser.add_argument("--dataset", help="PROJECT.DATASET (DATASET)")
+    fill.add_argument("--query", help="read what this query finds from --from to --to")
+    fill.add_argument("--rules", type=Path, help="rules file to use instead of X's active rules")
+    fill.add_argument("--yes", action="store_true", help="read, pay and publish")
 
-
-def _add_compliance(groups: "argparse._SubParsersAction[_TweetsParser]") -> None:
-    about = "Follow deletes and account removals on X."
-    compliance = groups.add_parser("compliance", help=about, description=about)
-    group = compliance.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    compliance = _group(top, "compliance", "Follow deletes and account removals on X.")
     run = _add(
-        group, "run", run_compliance,
+        compliance, "run", run_compliance,
         "Ask X (a batch compliance job) which of the posts and users held here are gone, and "
         "remove them from the table and the dead letters. Without --yes it only counts.",
-        "tweets compliance run --yes",
+        "tweets compliance run --yes", topic, dataset, queue,
     )  # fmt: skip
     run.add_argument(
         "--type", choices=("tweets", "users", "both"), default="both", help="default both"
     )
     run.add_argument("--result", type=Path, help="use a result already downloaded (JSON lines)")
     run.add_argument("--yes", action="store_true", help="remove")
-    run.add_argument("--topic", help="projects/P/topics/T for the event (TOPIC)")
-    run.add_argument("--dataset", help="PROJECT.DATASET (DATASET)")
-    _add_subscription(run)
 
-
-def _add_doctor(groups: "argparse._SubParsersAction[_TweetsParser]") -> None:
-    parser = _add(
-        groups, "doctor", doctor,
+    check = _add(
+        top, "doctor", doctor,
         "Look at everything that tells whether it is right, and change nothing: a line a check "
         "with what was seen and what to do. Exit code 0: all well; 1: warnings; 2: a failure.",
-        "tweets doctor --rules rules.json",
+        "tweets doctor --rules rules.json", topic, dataset,
     )  # fmt: skip
-    parser.add_argument(
+    check.add_argument(
         "--rules", type=Path, help="the configured rules, to compare X's with (RULES_FILE)"
     )
-    parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--topic", help="projects/P/topics/T (TOPIC)")
-    parser.add_argument("--dataset", help="PROJECT.DATASET (DATASET)")
+    check.add_argument("--json", action="store_true", help="for programs")
+    return parser
 
 
-def _add_subscription(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--subscription",
-        "--dead-letter-subscription",
-        dest="dead_letter_subscription",
-        help="projects/P/subscriptions/S (DEAD_LETTER_SUBSCRIPTION, or DEAD_LETTER_TOPIC's reader)",
+def _shared(*names: str, **settings: Any) -> _TweetsParser:
+    """An option of several commands."""
+    parser = _TweetsParser(add_help=False)
+    parser.add_argument(*names, **settings)
+    return parser
+
+
+def _group(commands: _Commands, name: str, about: str) -> _Commands:
+    parser = commands.add_parser(name, help=about, description=about)
+    return parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+
+def _add(
+    commands: _Commands,
+    name: str,
+    command: _Command,
+    about: str,
+    example: str,
+    *shared: _TweetsParser,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=about,
+        description=about,
+        epilog=f"Example: {example}",
+        allow_abbrev=False,
+        parents=shared,
     )
-    parser.add_argument(
-        "--wait", type=_seconds, default=5.0,
-        help="seconds of silence that count as the end of the queue (default 5)",
-    )  # fmt: skip
+    parser.set_defaults(command=command)
+    return parser
 
 
 def _moment(text: str) -> datetime:
@@ -219,13 +208,10 @@ def _posts(text: str) -> int:
 
 
 def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.1 <= value <= 300:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 300")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0.1 <= float(text) <= 300:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds from 0.1 to 300")
 
 
 if __name__ == "__main__":

@@ -7,24 +7,23 @@ letters are counted by Cloud Monitoring and the table, never leased.
 import contextlib
 import json
 import math
-from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from operations.dataset import Dataset
+from operations.deployed import code_differences, table_differences
 from operations.errors import UnavailableError
-from operations.form import differences
 from operations.gaps import open_spans
-from operations.monitoring import Backlog, read_backlog
-from operations.revision import compare
+from operations.monitoring import read_backlog
 from operations.search import RECENT
 from operations.settings import Settings
 from operations.text import age, harmless, number
 from operations.x_account import XAccount
 from producer import database
-from producer.record import integer
+from producer.record import integer, json_object, json_objects
 from producer.rules import RulesError, read_rules
 from producer.store import FILE as STORE_FILE
 
@@ -46,22 +45,13 @@ class Examination:
     @property
     def checks(self) -> Sequence[tuple[str, Callable[[], _Answer]]]:
         """Names of the checks, and the checks."""
-        reader = (("reader", self.reader),) if self._settings.state_dir else ()
-        return (
-            ("token", self.token),
-            ("rules", self.rules),
-            ("budget", self.budget),
-            *reader,
-            ("connection", self.connection),
-            ("newest post", self.newest_post),
-            ("received", self.received),
-            ("backlog", self.backlog),
-            ("dead letters", self.dead_letters),
-            ("gaps", self.gaps),
-            ("table", self.table),
-            ("compliance", self.compliance),
-            ("revision", self.revision),
-        )
+        reader = [self.reader] if self._settings.state_dir else []
+        checks = [
+            *(self.token, self.rules, self.budget, *reader, self.connection, self.newest_post),
+            *(self.received, self.backlog, self.dead_letters, self.gaps, self.table),
+            *(self.compliance, self.revision),
+        ]
+        return [(check.__name__.replace("_", " "), check) for check in checks]
 
     @cached_property
     def _account(self) -> XAccount:
@@ -72,11 +62,11 @@ class Examination:
         return Dataset(self._settings.dataset)
 
     @cached_property
-    def _usage(self) -> dict[str, Any]:
+    def _usage(self) -> Mapping[str, Any]:
         fields = "cap_reset_day,daily_project_usage,project_cap,project_usage"
         answer = self._account.call("GET", "/2/usage/tweets", {"usage.fields": fields, "days": 2})
-        data = answer.get("data")
-        if not isinstance(data, dict) or integer(data.get("project_usage")) is None:
+        data = json_object(answer.get("data"))
+        if integer(data.get("project_usage")) is None:
             raise UnavailableError(f"X answers with no usage: {harmless(str(answer))[:200]}")
         return data
 
@@ -172,16 +162,15 @@ class Examination:
     def connection(self) -> _Answer:
         """One connection to the stream is open."""
         answer = self._account.call("GET", "/2/connections", {"status": "active"})
-        data = answer.get("data") or []
-        count = len(data) if isinstance(data, list) else 0
-        if count == 1:
-            since = harmless(str(data[0].get("connected_at", "?")))
-            return OK, f"one connection to the stream, since {since}", ""
-        if count == 0:
+        connections = json_objects(answer.get("data"))
+        if not connections:
             todo = "the reader's log says why: kubectl logs deployment/producer"
             return FAIL, "no connection to the stream is open: posts are being missed", todo
-        todo = "find the second program that reads with this app: posts are shared between them"
-        return WARN, f"{count} connections to the stream are open", todo
+        if len(connections) > 1:
+            todo = "find the second program that reads with this app: posts are shared between them"
+            return WARN, f"{len(connections)} connections to the stream are open", todo
+        since = harmless(str(connections[0].get("connected_at", "?")))
+        return OK, f"one connection to the stream, since {since}", ""
 
     def newest_post(self) -> _Answer:
         """The newest post is as new as the rate makes one expect."""
@@ -198,12 +187,11 @@ class Examination:
 
     def received(self) -> _Answer:
         """Posts that X charged today are rows, dead letters, or on their way."""
-        usage = self._usage.get("daily_project_usage")
-        days = usage.get("usage") if isinstance(usage, dict) else None
+        days = json_objects(json_object(self._usage.get("daily_project_usage")).get("usage"))
         charged = sum(
             integer(day.get("usage")) or 0
-            for day in (days if isinstance(days, list) else ())
-            if isinstance(day, dict) and _is_day(day.get("date"), self._at.date())
+            for day in days
+            if str(day.get("date"))[:10] == self._at.date().isoformat()
         )
         (row,) = self._dataset.rows(
             "SELECT COUNT(*) AS letters FROM `${dataset}.stream_events_latest` "
@@ -222,12 +210,10 @@ class Examination:
         todo = "see `backlog` and `gaps`; another program of this project counts here too"
         return state, seen, todo
 
-    def _waiting(self, subscription: str) -> Backlog | None:
-        return read_backlog(self._settings.monitoring_endpoint, subscription)
-
     def backlog(self) -> _Answer:
         """The sink keeps up."""
-        found = self._waiting(self._settings.sink_subscription)
+        settings = self._settings
+        found = read_backlog(settings.monitoring_endpoint, settings.sink_subscription)
         if found is None:
             return WARN, "Cloud Monitoring has no figure of the sink's subscription", "check TOPIC"
         seen = f"waiting for the sink: {number(found.messages)}, the oldest {age(found.oldest)}"
@@ -237,7 +223,8 @@ class Examination:
 
     def dead_letters(self) -> _Answer:
         """Nothing waits among the dead letters."""
-        found = self._waiting(self._settings.dead_letter_subscription)
+        settings = self._settings
+        found = read_backlog(settings.monitoring_endpoint, settings.dead_letter_subscription)
         reasons = self._dataset.rows(
             "SELECT COALESCE(reason, 'unknown') AS reason, COUNT(*) AS letters "
             "FROM `${dataset}.stream_events_latest` "
@@ -271,7 +258,7 @@ class Examination:
 
     def table(self) -> _Answer:
         """The tables have the columns and the expiry that the program declares."""
-        wrong, seen = differences(self._dataset, self._settings.table_expiration_days)
+        wrong, seen = table_differences(self._dataset, self._settings.table_expiration_days)
         return (FAIL if wrong else OK), wrong or seen, "pulumi up brings the table to what it says"
 
     def compliance(self) -> _Answer:
@@ -292,10 +279,6 @@ class Examination:
 
     def revision(self) -> _Answer:
         """Reader and function run the code that lies here."""
-        same, seen = compare(self._dataset, self._at - 400 * _DAY)
+        differ, seen = code_differences(self._dataset, self._at - 400 * _DAY)
         todo = "pulumi up, if no deploy is under way; or ask from the checkout that is deployed"
-        return OK if same else WARN, seen, todo
-
-
-def _is_day(value: object, day: date) -> bool:
-    return isinstance(value, str) and value[:10] == day.isoformat()
+        return WARN if differ else OK, seen, todo

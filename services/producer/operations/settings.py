@@ -11,14 +11,12 @@ from operations.errors import WrongInputError
 from producer.settings import SettingsError, XToken, base_url
 
 _NAMES = {
-    "topic": r"projects/[^/\s]+/topics/[^/\s]+",
-    "dead_letter_subscription": r"projects/[^/\s]+/subscriptions/[^/\s]+",
-    "dataset": r"[a-z0-9.:-]*[a-z0-9]\.[A-Za-z0-9_]+",
-}
-_FORMS = {
-    "topic": "projects/PROJECT/topics/TOPIC",
-    "dead_letter_subscription": "projects/PROJECT/subscriptions/SUBSCRIPTION",
-    "dataset": "PROJECT.DATASET",
+    "topic": ("projects/PROJECT/topics/TOPIC", r"projects/[^/\s]+/topics/[^/\s]+"),
+    "dead_letter_subscription": (
+        "projects/PROJECT/subscriptions/SUBSCRIPTION",
+        r"projects/[^/\s]+/subscriptions/[^/\s]+",
+    ),
+    "dataset": ("PROJECT.DATASET", r"[a-z0-9.:-]*[a-z0-9]\.[A-Za-z0-9_]+"),
 }
 _DEAD_LETTER_TOPIC = re.compile(r"projects/([^/\s]+)/topics/([^/\s]+)")
 
@@ -53,28 +51,27 @@ class Settings:
         Raises:
             WrongInputError: X_API_BASE_URL, or a number, cannot work.
         """
-        given = {}
-        for name in _NAMES:
-            value = getattr(options, name, None) or environ.get(name.upper())
-            if value:
-                given[name] = value
+        given = {
+            name: value
+            for name in _NAMES
+            if (value := getattr(options, name, None) or environ.get(name.upper()))
+        }
         found = _DEAD_LETTER_TOPIC.fullmatch(environ.get("DEAD_LETTER_TOPIC", ""))
         if found and "dead_letter_subscription" not in given:
             project, topic = found.groups()
             # The name that infra/topic.py gives to the reader of the dead letters.
             given["dead_letter_subscription"] = f"projects/{project}/subscriptions/{topic}-reader"
-        token_file = environ.get("X_BEARER_TOKEN_FILE")
-        rules_file = getattr(options, "rules", None) or environ.get("RULES_FILE")
         try:
             address = base_url(environ)
         except SettingsError as error:
             raise WrongInputError(str(error)) from None
+        token_file = _path(environ.get("X_BEARER_TOKEN_FILE"))
         return cls(
-            token=XToken(Path(token_file) if token_file else None, environ.get("X_BEARER_TOKEN")),
+            token=XToken(token_file, environ.get("X_BEARER_TOKEN")),
             api_base_url=address,
             post_budget=_whole(environ, "POST_BUDGET", "0 for no guard") or 0,
-            rules_file=Path(rules_file) if rules_file else None,
-            state_dir=Path(environ["STATE_DIR"]) if environ.get("STATE_DIR") else None,
+            rules_file=getattr(options, "rules", None) or _path(environ.get("RULES_FILE")),
+            state_dir=_path(environ.get("STATE_DIR")),
             monitoring_endpoint=environ.get("MONITORING_ENDPOINT") or monitoring.ENDPOINT,
             table_expiration_days=_whole(environ, "TABLE_EXPIRATION_DAYS", "0 for ever"),
             _given=given,
@@ -101,13 +98,17 @@ class Settings:
         return self.topic.replace("/topics/", "/subscriptions/") + "-sink"
 
     def _named(self, name: str) -> str:
-        flag, form = f"--{name.replace('_', '-')}", _FORMS[name]
+        flag, (form, pattern) = f"--{name.replace('_', '-')}", _NAMES[name]
         value = self._given.get(name)
         if value is None:
             raise WrongInputError(f"{name.upper()} is not set: give {flag} {form}")
-        if not re.fullmatch(_NAMES[name], value):
+        if not re.fullmatch(pattern, value):
             raise WrongInputError(f"{name.upper()} is {value!r}: must have the form {form}")
         return value
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
 
 
 def _whole(environ: Mapping[str, str], name: str, zero: str) -> int | None:

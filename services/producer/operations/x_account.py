@@ -61,7 +61,7 @@ class XAccount:
         attempt = 0
         while True:
             attempt += 1
-            time.sleep(max(0.0, self._called + every - time.monotonic()) if every else 0.0)
+            time.sleep(max(0.0, self._called + every - time.monotonic()))
             try:
                 answer = self._api.call(method, route, params, json)
             except XRefusedError as error:

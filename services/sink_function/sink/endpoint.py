@@ -23,7 +23,7 @@ from sink.commit import Committer, Slots
 from sink.dead_letter import DeadLetterError, DeadLetters
 from sink.faults import PassingError, PoisonError, RefusedError
 from sink.log import logger
-from sink.push import MAX_RECORD_VALUES, VALUE_COST, Memory, PushedMessage, decode, read, values_in
+from sink.push import Claim, PushedMessage, decode, memory, read
 from sink.revision import code_digest
 from sink.rows import TableSchema
 from sink.settings import Settings, SettingsError
@@ -119,19 +119,19 @@ class Endpoint:
     def __init__(self) -> None:
         self._writer: MessageWriter | None = None
         self._told = ""
-        self._memory = Memory()
+        self._memory = memory()
 
     async def answer(self, request: Request) -> Response:
         """Answer one request; never raises for what a sender or BigQuery did."""
         whole = False
         try:
             writer = self._writer or self._open()
-            with self._memory.claim() as claim:
+            with Claim(self._memory) as claim:
                 body = await read(request.scope, request.receive, claim)
                 whole = True
                 message = decode(body)
                 del body
-                claim.change(VALUE_COST * min(values_in(message.data), MAX_RECORD_VALUES))
+                claim.values(message.data)
                 return await writer.write(message)
         except RefusedError as error:
             logger.warning("request refused: %s", error, extra={"reason": error.reason})
@@ -139,7 +139,12 @@ class Endpoint:
         except PassingError as error:
             return _answer(503, "not_written", str(error), close=not whole)
         except (SettingsError, GoogleAuthError) as error:
-            return self._misconfigured(error)
+            if str(error) != self._told:  # once, not for each message that waits
+                self._told = str(error)
+                logger.critical(
+                    "the function cannot start: %s", error, extra={"reason": "settings"}
+                )
+            return _answer(500, "settings", str(error))
 
     def _open(self) -> MessageWriter:
         self._writer = MessageWriter(Settings.from_env(os.environ))
@@ -148,12 +153,6 @@ class Endpoint:
         gc.freeze()
         gc.set_threshold(20_000)
         return self._writer
-
-    def _misconfigured(self, error: Exception) -> Response:
-        if str(error) != self._told:  # once, not for each message that waits
-            self._told = str(error)
-            logger.critical("the function cannot start: %s", error, extra={"reason": "settings"})
-        return _answer(500, "settings", str(error))
 
 
 def _answer(status: int, reason: str, detail: str, *, close: bool = False) -> Response:

@@ -9,17 +9,14 @@ from __future__ import annotations
 import asyncio
 import binascii
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
 from sink.faults import PassingError, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from starlette.types import Receive, Scope
 
 # A Pub/Sub message is at most 10 MB (https://cloud.google.com/pubsub/quotas#resource_limits):
@@ -63,28 +60,26 @@ class PushedMessage:
     attempt: int | None = None
 
 
-class Memory:
+def memory() -> dict[str, int]:
     """What all requests may take at one time, in two shares: of ordinary and of large messages."""
-
-    def __init__(self) -> None:
-        self._free = {"ordinary": ORDINARY_SHARE, "large": LARGE_SHARE}
-
-    @contextmanager
-    def claim(self) -> Iterator[Claim]:
-        """What one request takes, from its first byte to its answer."""
-        claim = Claim(self._free)
-        try:
-            yield claim
-        finally:
-            claim.change(-claim.cost)
+    return {"ordinary": ORDINARY_SHARE, "large": LARGE_SHARE}
 
 
 @dataclass(slots=True)
 class Claim:
-    """One request's part of the memory; a message that grows large moves to the other share."""
+    """One request's part of memory(), from its first byte to its answer; a context manager.
+
+    A message that grows large moves to the other share.
+    """
 
     _free: dict[str, int]
     cost: int = 0
+
+    def __enter__(self) -> Claim:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.change(-self.cost)
 
     def change(self, cost: int) -> None:
         """Take so much more.
@@ -97,6 +92,10 @@ class Claim:
         self._free[self._share()] -= self.cost
         if self._free[self._share()] < 0:
             raise PassingError("too much is being written at the moment: send it later")
+
+    def values(self, text: bytes) -> None:
+        """Take what the values of a record need that is parsed from this text; see change()."""
+        self.change(VALUE_COST * min(values_in(text), MAX_RECORD_VALUES))
 
     def _share(self) -> str:
         return "ordinary" if self.cost <= ORDINARY_COST else "large"
@@ -197,19 +196,12 @@ def decode(body: bytes) -> PushedMessage:
         decoded = binascii.a2b_base64(data, strict_mode=True) if data else b""
     except (ValueError, TypeError):
         raise refuse("`message.data` is not base64") from None
+    published = _PUBLISHED.fullmatch(str(message.get("publishTime") or message.get("publish_time")))
+    attempt = envelope.get("deliveryAttempt")
     return PushedMessage(
         identity,
         decoded,
         attributes,
-        _published_at(message.get("publishTime") or message.get("publish_time")),
-        _attempt(envelope.get("deliveryAttempt")),
+        f"{published[1]}{published[2] or ''}Z" if published else None,
+        attempt if type(attempt) is int else None,
     )
-
-
-def _published_at(value: Any) -> str | None:
-    found = _PUBLISHED.fullmatch(value) if isinstance(value, str) else None
-    return f"{found[1]}{found[2] or ''}Z" if found else None
-
-
-def _attempt(value: Any) -> int | None:
-    return value if type(value) is int else None

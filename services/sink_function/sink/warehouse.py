@@ -24,7 +24,6 @@ from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_RETRY
-from requests.exceptions import RequestException
 
 from sink.faults import UNNAMED, PassingError, PoisonError
 from sink.log import logger
@@ -91,8 +90,8 @@ class Inserter:
                     *self._insert(schema, rows[:middle], deadline),
                     *self._insert(schema, rows[middle:], deadline),
                 ]
-        except (RequestException, GoogleAuthError, OSError, ValueError) as error:
-            # ValueError: an answer that is not JSON, as a proxy in trouble gives.
+        except (GoogleAuthError, OSError, ValueError) as error:
+            # OSError: those of requests too. ValueError: no JSON, as a proxy in trouble gives.
             detail = f"BigQuery cannot be reached: {type(error).__name__}: {error}"[:500]
         else:
             outcomes: list[Outcome] = [None] * len(rows)
