@@ -133,14 +133,16 @@ def _page(desk: Desk, default: str) -> None:
         _body(shown, gaps)
     with rest:
         _rest(shown)
-        asked = [one.asked for one in (condition, shown) if one]
-        panels.cost(asked, desk.reader, desk.every)
+        bills = [one.bill for one in (condition, shown) if one]
+        panels.cost(bills, desk.reader, desk.every)
         fresh = desk.fresh(SPANS[span])
         st.caption(f"Figures as of {shown.taken:%Y-%m-%d %H:%M:%S} UTC, asked every {fresh:.0f} s.")
 
 
 def main() -> None:
     """Draw the page, then all of it again at each refresh."""
+    # Google's client is a session of requests, which would take an entry of ~/.netrc for its token.
+    os.environ["NETRC"] = os.devnull
     st.set_page_config(page_title="X stream", page_icon="📡", layout="wide")
     panels.style()
     try:

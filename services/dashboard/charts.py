@@ -6,7 +6,7 @@ Each chart comes with a sentence for people who cannot see it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,40 +27,10 @@ FILLINGS = {
 Chart = alt.LayerChart | alt.FacetChart  # as alt.layer() is typed
 
 
-def filling(gap: StreamGap) -> str:
-    """What has become of a gap, in a word or three."""
-    if gap.open:
-        return "open now"
-    if not gap.backfilled:
-        return "open"
-    return "filled without reposts" if gap.reposts_missing else "filled"
-
-
-def _milliseconds(moment: datetime) -> float:
-    # Since 1970: Vega reads a number without a guess at its zone, which it makes for a text.
-    return moment.replace(tzinfo=UTC).timestamp() * 1000
-
-
-def _label(moment: datetime) -> str:
-    # A text: Vega's tooltip would print the browser's time.
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _data(rows: Sequence[Mapping[str, Any]]) -> alt.InlineData:
-    return alt.InlineData(values=list(rows))
-
-
 def _vega_moment(moment: datetime) -> alt.DateTime:
     # A domain of plain milliseconds leaves the axis empty in Streamlit 1.67.
-    return alt.DateTime(
-        year=moment.year,
-        month=moment.month,
-        date=moment.day,
-        hours=moment.hour,
-        minutes=moment.minute,
-        seconds=moment.second,
-        utc=True,
-    )
+    parts = ("year", "month", "date", "hours", "minutes", "seconds")
+    return alt.DateTime(**dict(zip(parts, moment.timetuple(), strict=False)), utc=True)
 
 
 def _time_axis(window: Window) -> alt.X:
@@ -80,12 +50,15 @@ def _clock(window: Window) -> str:
 
 
 def _span(start: datetime, end: datetime) -> dict[str, Any]:
-    return {
-        "start": _milliseconds(start),
-        "end": _milliseconds(end),
-        "from": _label(start),
-        "to": _label(end),
-    }
+    """Two moments, UTC without a zone, as Vega makes no guess at their zone.
+
+    On the axis they are milliseconds since 1970, in a tooltip texts: it would print the browser's.
+    """
+    row: dict[str, Any] = {}
+    for name, label, moment in ("start", "from", start), ("end", "to", end):
+        row[name] = moment.replace(tzinfo=UTC).timestamp() * 1000
+        row[label] = f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+    return row
 
 
 def _gap(gap: StreamGap) -> dict[str, Any]:
@@ -93,7 +66,7 @@ def _gap(gap: StreamGap) -> dict[str, Any]:
         **_span(gap.start, gap.end),
         "reason": gap.reason,
         "length": duration(gap.end - gap.start),
-        "filling": filling(gap),
+        "filling": gap.filling,
     }
 
 
@@ -117,7 +90,7 @@ def posts_over_time(
     """
     x = _time_axis(window)
     bars = (
-        alt.Chart(_data([_bucket(bucket, window) for bucket in buckets]))
+        alt.Chart(alt.InlineData([_bucket(bucket, window) for bucket in buckets]))
         .mark_rect(clip=True)  # mark_bar with two ends in x loses its height
         .encode(
             x=x,
@@ -133,7 +106,7 @@ def posts_over_time(
             tooltip=[alt.Tooltip("from:N"), alt.Tooltip("posts:Q", format=","), "counted:N"],
         )
     )
-    missing = alt.Chart(_data([_gap(gap) for gap in gaps]))
+    missing = alt.Chart(alt.InlineData([_gap(gap) for gap in gaps]))
     seen = [alt.Tooltip("from:N", title="no stream from"), "to:N", "length:N", "reason:N",
             alt.Tooltip("filling:N", title="backfill")]  # fmt: skip
     color = alt.Color(
@@ -147,7 +120,7 @@ def posts_over_time(
     edges = missing.mark_rule(clip=True).encode(x=x, color=color, tooltip=seen)
     letters = (
         alt.Chart(
-            _data([
+            alt.InlineData([
                 {**_span(mark.start, mark.end), "reason": mark.reason, "count": mark.count}
                 for mark in dead_letters
             ])
@@ -175,8 +148,7 @@ def latency_over_time(buckets: Sequence[Bucket], window: Window) -> Chart:
     """Seconds from post to row: the median as a line, the 99th percentile as a paler one."""
     points = [
         {
-            "start": _milliseconds(bucket.start),
-            "from": _label(bucket.start),
+            **_span(bucket.start, bucket.start),
             "quantile": quantile,
             "seconds": milliseconds / 1000,
         }
@@ -187,7 +159,7 @@ def latency_over_time(buckets: Sequence[Bucket], window: Window) -> Chart:
         )
         if milliseconds is not None
     ]
-    base = alt.Chart(_data(points)).encode(
+    base = alt.Chart(alt.InlineData(points)).encode(
         x=_time_axis(window),
         y=alt.Y(
             "seconds:Q",

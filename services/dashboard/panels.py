@@ -10,24 +10,26 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import cache
 from html import escape
 from pathlib import Path
 
 import streamlit as st
 
-from charts import FILLINGS, filling
+from charts import FILLINGS
 from queries import Count, LetterMark, ListedPost, StreamGap, Totals
-from snapshot import Asked, Condition, Snapshot
+from snapshot import Condition, Snapshot
 from spend import PRICE, Month
 from state import clock, words
-from warehouse import DOLLARS_A_TIB, REFRESH_BYTES, ViewReader, size_words
+from warehouse import DOLLARS_A_TIB, REFRESH_BYTES, Bill, Parameter, ViewReader, billed, size_words
 from window import Window, duration
 
 # Characters of a post that are shown; the rest is behind "more".
 _SHOWN = 400
 _GAPS_LISTED = 5
 _MONTH_SECONDS = 30 * 86_400
+# Each tag that X's operator lang: knows, also by its newer spelling, with Unicode's name of it.
+# https://docs.x.com/x-api/posts/search/integrate/operators, cldr.unicode.org
+_LANGUAGES: dict[str, str] = json.loads(Path(__file__).with_name("languages.json").read_bytes())
 
 
 def style() -> None:
@@ -50,21 +52,16 @@ def grey() -> None:
 
 def state_line(condition: Condition | None, fault: str, now: datetime) -> None:
     """Is it live? The first line of the page: a word, a sentence, and as of when."""
-    if condition is None:
-        _line("bad", "No answer", fault)
-    elif fault:
-        age = duration(now - condition.taken)
-        kept = f"{fault} What follows is {age} old, of {clock(condition.taken, now)} UTC."
-        _line("bad", "No answer", kept)
-    else:
-        state = condition.state
-        _line(state.tone, state.word, state.says, f"as of {condition.taken:%Y-%m-%d %H:%M:%S} UTC")
-
-
-def _line(tone: str, word: str, says: str, taken: str = "") -> None:
+    tone, word, says, taken = "bad", "No answer", fault, ""
+    if condition and fault:
+        age, then = duration(now - condition.taken), clock(condition.taken, now)
+        says = f"{fault} What follows is {age} old, of {then} UTC."
+    elif condition:
+        tone, word, says = condition.state.tone, condition.state.word, condition.state.says
+        taken = f"as of {condition.taken:%Y-%m-%d %H:%M:%S} UTC"
     st.html(
         f'<p class="state {tone}"><strong>{escape(word)}</strong> <span>{escape(says)}</span>'
-        f" <small>{escape(taken)}</small></p>"
+        f" <small>{taken}</small></p>"
     )
 
 
@@ -74,6 +71,7 @@ def figures(shown: Snapshot, condition: Condition | None, gaps: Sequence[StreamG
     letters = sum(mark.count for mark in shown.dead_letters)
     told_since = condition.told_since if condition else None
     month = condition.month if condition else None
+    p99 = _seconds(totals.post_to_row_p99_ms)
     _figures(
         "large",
         ("Posts", f"{totals.posts:,}", _compared(totals, shown.window, told_since)),
@@ -84,11 +82,7 @@ def figures(shown: Snapshot, condition: Condition | None, gaps: Sequence[StreamG
         "small",
         ("In the last minute", f"{totals.last_minute:,}", "posts"),
         ("Authors", f"{totals.authors:,}", "distinct"),
-        (
-            "Post to row",
-            seconds(totals.post_to_row_p50_ms),
-            f"p99 {seconds(totals.post_to_row_p99_ms)}",
-        ),
+        ("Post to row", _seconds(totals.post_to_row_p50_ms), f"p99 {p99}"),
         ("Dead letters", f"{letters:,}", "set aside, not lost"),
     )
 
@@ -118,8 +112,8 @@ def _compared(totals: Totals, window: Window, told_since: datetime | None) -> st
 def _missing(gaps: Sequence[StreamGap]) -> tuple[str, str]:
     if not gaps:
         return "None", "no gap in the stream"
-    counts = Counter(map(filling, gaps))
-    open_ = _length([gap for gap in gaps if filling(gap) in ("open", "open now")])
+    counts = Counter(gap.filling for gap in gaps)
+    open_ = _length([gap for gap in gaps if gap.filling in ("open", "open now")])
     note = ", ".join(f"{counts[word]} {word}" for word in FILLINGS if word in counts)
     return duration(open_) if open_ else "None", f"gaps: {note}"
 
@@ -132,23 +126,21 @@ def _spend(month: Month, now: datetime) -> tuple[str, str]:
     before = f"; the month before {_dollars(month.before)}" if month.before is not None else ""
     if month.used is None:
         return "–", f"no usage told since {clock(month.start, now)}{before}"
-    parts = [
-        f"{month.used / month.budget:.0%} of {_dollars(month.budget)}"
-        if month.budget
-        else f"{month.used:,} posts, no budget"
-    ]
+    note = f"{month.used:,} posts, no budget"
+    if month.budget:
+        note = f"{month.used / month.budget:.0%} of {_dollars(month.budget)}"
     if month.spent_on:
-        parts.append(f"at this pace all of it by {month.spent_on:%d %b}")
+        note += f"; at this pace all of it by {month.spent_on:%d %b}"
     elif month.projected is not None:
-        parts.append(f"at this pace {_dollars(month.projected)} by {month.end:%d %b}")
-    return _dollars(month.used), "; ".join(parts)
+        note += f"; at this pace {_dollars(month.projected)} by {month.end:%d %b}"
+    return _dollars(month.used), note
 
 
 def _dollars(posts: int) -> str:
     return f"${posts * PRICE:,.2f}"
 
 
-def seconds(milliseconds: int | None) -> str:
+def _seconds(milliseconds: int | None) -> str:
     """A latency for people: 87 ms, 1.24 s; a dash where nothing was measured."""
     if milliseconds is None:
         return "–"
@@ -186,7 +178,7 @@ def marks(gaps: Sequence[StreamGap], dead_letters: Sequence[LetterMark], window:
 
 
 def _gap_line(gap: StreamGap, now: datetime) -> str:
-    word = filling(gap)
+    word = gap.filling
     start, end = (clock(m.replace(tzinfo=now.tzinfo), now) for m in (gap.start, gap.end))
     return (
         f'<li><b class="gap {word.replace(" ", "-")}">gap, {word}</b> '
@@ -197,13 +189,8 @@ def _gap_line(gap: StreamGap, now: datetime) -> str:
 
 def ranking(title: str, counts: Sequence[Count], posts: int) -> None:
     """A table of names with bars, counts and shares of the window's posts, the most first."""
-    if not counts:
-        st.html(
-            f'<table class="rank"><caption>{title}</caption></table>'
-            '<p class="note">None in these posts.</p>'
-        )
-        return
-    most = max(count.posts for count in counts)
+    most = max((count.posts for count in counts), default=0)
+    none = "" if counts else '<p class="note">None in these posts.</p>'
     rows = "".join(
         f'<tr><th scope="row" title="{escape(count.name)}"><bdi>{escape(count.name)}</bdi></th>'
         f'<td class="bar"><i style="width: {count.posts / most:.1%}"></i></td>'
@@ -213,30 +200,21 @@ def ranking(title: str, counts: Sequence[Count], posts: int) -> None:
     st.html(
         f'<table class="rank"><caption>{title}</caption><colgroup><col class="name"><col>'
         f'<col class="number"><col class="share"></colgroup><thead><tr><th>{title}</th>'
-        f"<th></th><th>Posts</th><th>Share</th></tr></thead><tbody>{rows}</tbody></table>"
+        f"<th></th><th>Posts</th><th>Share</th></tr></thead><tbody>{rows}</tbody></table>{none}"
     )
-
-
-@cache
-def _languages() -> dict[str, str]:
-    # Each tag that X's operator lang: knows, also by its newer spelling, with Unicode's name of it.
-    # https://docs.x.com/x-api/posts/search/integrate/operators, cldr.unicode.org
-    file = Path(__file__).with_name("languages.json")
-    names: dict[str, str] = json.loads(file.read_text("utf-8"))
-    return names
 
 
 def language(tag: str) -> str:
     """The English name of X's tag for a language, the tag itself where it has none."""
-    return _languages().get(tag, tag)
+    return _LANGUAGES.get(tag, tag)
 
 
 def latency(totals: Totals) -> None:
     """What the latency chart's two moments are, and how much of it is this pipeline's."""
     st.caption(
         "From X's created_at to the row in BigQuery, posts from the stream only. Of it, this "
-        f"pipeline (read to row): median {seconds(totals.read_to_row_p50_ms)}, "
-        f"p99 {seconds(totals.read_to_row_p99_ms)}."
+        f"pipeline (read to row): median {_seconds(totals.read_to_row_p50_ms)}, "
+        f"p99 {_seconds(totals.read_to_row_p99_ms)}."
     )
 
 
@@ -275,19 +253,17 @@ def _tidy(text: str) -> str:
     return "\n".join(filter(None, map(str.strip, text.split("\n"))))
 
 
-def cost(found: Sequence[Asked], reader: ViewReader, seconds_: float) -> None:
+def cost(bills: Sequence[Bill], reader: ViewReader, refresh: float) -> None:
     """The queries behind the page, what each bills, and what that makes in a month."""
     with st.expander("The queries of this page, and what they bill", key="queries"):
-        st.caption(bill_words([asked.bill.total for asked in found], reader, seconds_))
-        for asked in found:
-            for query in asked.queries:
-                read = asked.bill.reads[query.name]
-                note = "" if read is None else (
-                    f" · reads {size_words(read)}, bills {size_words(asked.bill.bills(query.name))}"
-                )  # fmt: skip
-                values = ", ".join(f"@{p.name} = {_value(p)}" for p in query.parameters)
-                st.markdown(f"**{query.name}**{note}")
-                st.code(f"-- {values}\n{reader.sql(query)}", language="sql")
+        st.caption(bill_words([bill.total for bill in bills], reader, refresh))
+        for query, read in (each for bill in bills for each in bill.reads):
+            note = "" if read is None else (
+                f" · reads {size_words(read)}, bills {size_words(billed(read))}"
+            )  # fmt: skip
+            values = ", ".join(f"@{p.name} = {_value(p)}" for p in query.parameters)
+            st.markdown(f"**{query.name}**{note}")
+            st.code(f"-- {values}\n{reader.sql(query)}", language="sql")
 
 
 def bill_words(totals: Sequence[int], reader: ViewReader, refresh: float) -> str:
@@ -319,8 +295,6 @@ def _price(size: int, digits: int = 2) -> str:
     return f"\\${size / 2**40 * DOLLARS_A_TIB:,.{digits}f}"
 
 
-def _value(parameter: object) -> str:
-    api = parameter.to_api_repr()["parameterValue"]  # type: ignore[attr-defined]
-    if "arrayValues" in api:
-        return str([value["value"] for value in api["arrayValues"]])
-    return str(api["value"])
+def _value(parameter: Parameter) -> str:
+    api = parameter.to_api_repr()["parameterValue"]
+    return str(api.get("value", [each["value"] for each in api.get("arrayValues", ())]))

@@ -107,6 +107,15 @@ class StreamGap:
     reposts_missing: bool = False
     open: bool = False
 
+    @property
+    def filling(self) -> str:
+        """What has become of it, in a word or three."""
+        if self.open:
+            return "open now"
+        if not self.backfilled:
+            return "open"
+        return "filled without reposts" if self.reposts_missing else "filled"
+
 
 @dataclass(frozen=True)
 class LetterMark:

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
@@ -33,14 +32,6 @@ _VIEWS = 50
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The queries behind an answer, and what they bill."""
-
-    queries: tuple[Query[Any], ...]
-    bill: Bill
-
-
-@dataclass(frozen=True)
 class Condition:
     """The state of the whole stream and its spend.
 
@@ -52,7 +43,7 @@ class Condition:
     state: StreamState
     month: Month
     told_since: datetime | None
-    asked: Asked
+    bill: Bill
     taken: datetime
 
 
@@ -74,22 +65,8 @@ class Snapshot:
     dead_letters: Sequence[LetterMark]
     posts: Sequence[ListedPost]
     offered: Sequence[str]
-    asked: Asked
+    bill: Bill
     taken: datetime
-
-
-def _ask(
-    reader: ViewReader, wanted: Sequence[Query[Any]], most: int, span: Hashable
-) -> tuple[Asked, list[list[Any]]]:
-    """Ask all at once: a page is as slow as its slowest query.
-
-    Raises:
-        WarehouseError: one of them failed, or all would bill more than `most` bytes.
-    """
-    bill = reader.bill(wanted, most, span)
-    with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
-        rows = pool.map(lambda query: reader.rows(query, bill.share(query.name)), wanted)
-        return Asked(tuple(wanted), bill), list(rows)
 
 
 def condition(reader: ViewReader, now: datetime) -> Condition:
@@ -99,9 +76,9 @@ def condition(reader: ViewReader, now: datetime) -> Condition:
         WarehouseError: a query failed.
     """
     wanted = state.pulses(now), state.life(now)
-    asked, (found, events) = _ask(reader, wanted, STATE_BYTES, "state")
+    bill, (found, events) = reader.ask(wanted, STATE_BYTES, "state")
     since = events[0].at if events else None
-    return Condition(state.judge(found, events, now), spend.month(events, now), since, asked, now)
+    return Condition(state.judge(found, events, now), spend.month(events, now), since, bill, now)
 
 
 def take(reader: ViewReader, window: Window) -> Snapshot:
@@ -121,7 +98,7 @@ def take(reader: ViewReader, window: Window) -> Snapshot:
     if window.rules:
         wanted.append(queries.rules(window))
     # Which rules are chosen does not change how much is read, but that some are adds a query.
-    asked, answers = _ask(reader, wanted, VIEW_BYTES, window.span)
+    bill, answers = reader.ask(wanted, VIEW_BYTES, window.span)
     ranked = _by_kind(answers[2])
     offered: Sequence[Count] = answers[6] if window.rules else ranked.get("rule", [])
     return Snapshot(
@@ -133,7 +110,7 @@ def take(reader: ViewReader, window: Window) -> Snapshot:
         dead_letters=answers[4],
         posts=answers[5],
         offered=sorted(count.name for count in offered),
-        asked=asked,
+        bill=bill,
         taken=window.until,
     )
 

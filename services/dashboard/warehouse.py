@@ -94,28 +94,25 @@ class Settings:
 
 @dataclass(frozen=True)
 class Bill:
-    """What a set of queries may bill together.
+    """What queries that are asked together read and may bill.
 
     Attributes:
-        reads: bytes that each query reads, by its name; None on the stand-in, which counts none.
+        reads: each query, and bytes that it reads; None on the stand-in, which counts none.
         most: bytes that all of them together may bill.
     """
 
-    reads: Mapping[str, int | None]
+    reads: Sequence[tuple[Query[Any], int | None]]
     most: int
-
-    def bills(self, name: str) -> int:
-        """Bytes that BigQuery bills for the query of this name."""
-        return max(self.reads[name] or 0, MINIMUM_BYTES)
 
     @property
     def total(self) -> int:
         """Bytes that all of them bill."""
-        return sum(map(self.bills, self.reads))
+        return sum(billed(size) for _, size in self.reads)
 
-    def share(self, name: str) -> int:
-        """Bytes that this query may bill: the shares add up to `most`, by the size of each."""
-        return self.most * self.bills(name) // self.total
+
+def billed(read: int | None) -> int:
+    """Bytes that BigQuery bills for a query that reads so many."""
+    return max(read or 0, MINIMUM_BYTES)
 
 
 class ViewReader:
@@ -167,26 +164,33 @@ class ViewReader:
         except _FAULTS as error:
             raise WarehouseError(self._sentence(error)) from error
 
-    def bill(self, queries: Sequence[Query[Any]], most: int, span: Hashable) -> Bill:
-        """What the queries would bill, by dry runs, which are free; asked again after ten minutes.
+    def ask(
+        self, wanted: Sequence[Query[Any]], most: int, span: Hashable
+    ) -> tuple[Bill, list[list[Any]]]:
+        """Run queries at once, for a page is as slow as its slowest; their bill and their rows.
+
+        What they bill is known by dry runs, which are free and made again after ten minutes. Each
+        may bill a share of `most`, by its size.
 
         Args:
-            queries: all that are asked together.
+            wanted: all that are asked together.
             most: bytes that they may bill together.
             span: what decides how much they read: the length of the time looked at.
 
         Raises:
-            WarehouseError: they would bill more, or BigQuery refused one.
+            WarehouseError: they would bill more, or one of them failed.
         """
-        with ThreadPoolExecutor(max_workers=len(queries)) as pool:
-            reads = list(pool.map(lambda query: self._estimate(query, span), queries))
-        bill = Bill({q.name: size for q, size in zip(queries, reads, strict=True)}, most)
-        if bill.total > most:
-            raise WarehouseError(
-                f"A refresh of this view would bill {size_words(bill.total)}, and it may bill "
-                f"{size_words(most)} at most. Nothing was asked or billed: choose a shorter time."
-            )
-        return bill
+        with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
+            reads = list(pool.map(lambda query: self._estimate(query, span), wanted))
+            bill = Bill(list(zip(wanted, reads, strict=True)), most)
+            if bill.total > most:
+                raise WarehouseError(
+                    f"A refresh of this view would bill {size_words(bill.total)}, and it may bill "
+                    f"{size_words(most)} at most. Nothing was asked or billed: choose a shorter "
+                    "time."
+                )
+            shares = [most * billed(size) // bill.total for size in reads]
+            return bill, list(pool.map(self.rows, wanted, shares))
 
     def _estimate(self, query: Query[Any], span: Hashable) -> int | None:
         known = self._estimates.get((query.name, span))

@@ -6,10 +6,12 @@ import html
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import streamlit as st
+from requests.utils import get_netrc_auth
 from streamlit.testing.v1 import AppTest
 
 import panels
@@ -163,3 +165,15 @@ def test_texts_from_elsewhere_are_escaped() -> None:
     for part in ("Tom &amp; Jerry &lt;3 &lt;b onclick=&#x27;x&#x27;&gt; &amp;amp;\n$x$ **bold**",
                  "@&lt;i&gt;", "&lt;u&gt;", 'lang="&quot;en"'):  # fmt: skip
         assert part in shown
+
+
+def test_netrc_never_replaces_google_s_token(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Once the page has run, no session of this process takes an entry of ~/.netrc for a token."""
+    entries = tmp_path / "netrc"
+    entries.write_text("default login somebody password sesame\n")
+    monkeypatch.setenv("NETRC", str(entries))
+    assert get_netrc_auth("https://bigquery.googleapis.com/")
+    run(app, monkeypatch, "", "http://127.0.0.1:9")
+    assert get_netrc_auth("https://bigquery.googleapis.com/") is None
