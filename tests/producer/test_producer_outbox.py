@@ -62,6 +62,25 @@ def test_all_arrive_and_leave_the_store(make: Make, topic: Topic) -> None:
     assert outbox.stats.published == 5000
 
 
+def test_a_batch_leaves_at_once_after_a_rest_or_when_full(
+    make: Make, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first message waits for nobody; what follows gathers until its time or a full request,
+    and the end waits for neither.
+    """
+    monkeypatch.setattr("producer.sender.LINGER", 600.0)
+    outbox = make(topic.name)
+    outbox.keep([_entry(0)])
+    wait_for(lambda: _ids(topic) == [0], what="the first")
+    for number in range(1, 500):
+        outbox.keep([_entry(number)])
+    assert outbox.stats.held == 499
+    outbox.keep([_entry(500), _entry(501)])
+    wait_for(lambda: len(_ids(topic)) == 501, what="the full request")
+    assert outbox.close(10) == (0, 0)
+    assert sorted(_ids(topic)) == list(range(502))
+
+
 def test_an_earlier_process_goes_first(
     topic: Topic, pubsub: PubSubServer, tmp_path: Path, refused: list[str]
 ) -> None:

@@ -7,6 +7,7 @@ the store when Pub/Sub has confirmed it.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import threading
@@ -92,8 +93,9 @@ class Sender:
         self._on_refused = on_refused
         self._once = OncePerMinute(log)
         self._after = 0
-        self._began = 0.0  # the last batch
+        self._began = -math.inf  # the last batch
         self._more = threading.Condition()
+        self._in_flight = 0
         self._news = True
         self._gathering = False  # whether a thread lets messages gather; the others rest
         # Ends the waits of other batches when one gets through, or when the end has come.
@@ -113,7 +115,7 @@ class Sender:
         """There are new messages in the store."""
         with self._more:
             self._news = True
-            if not self._gathering:
+            if not self._gathering or self._unsent >= BATCH_MESSAGES:
                 self._more.notify()
 
     def close(self, timeout: float) -> None:
@@ -142,23 +144,27 @@ class Sender:
                 if self._on_refused is not None:
                     self._on_refused(f"Publishing failed: {type(error).__name__}: {error}")
 
+    @property
+    def _unsent(self) -> int:
+        return self._store.waiting[self.number] - self._in_flight
+
     def _next(self) -> list[Held]:
         """Wait for messages and return a batch; [] when all is sent and the end has come."""
         with self._more:
             while not self._abandoned.is_set():
                 closing = self._closing.is_set()
                 wait = self._began + LINGER - time.monotonic()
-                # Few are left to gather before they are read, so that none is read twice.
-                few = self._store.waiting[self.number] < BATCH_MESSAGES
-                if self._news and (closing or wait <= 0 or not few):
+                due = closing or wait <= 0 or self._unsent >= BATCH_MESSAGES
+                if self._news and due:
                     batch = self._store.oldest(
                         self.number, self._after, BATCH_MESSAGES, BATCH_BYTES
                     )
-                    if batch and (closing or wait <= 0 or len(batch) == BATCH_MESSAGES):
+                    if batch:
                         self._after, self._began = batch[-1].seq, time.monotonic()
+                        self._in_flight += len(batch)
                         self._more.notify()
                         return batch
-                    self._news = bool(batch)
+                    self._news = False
                 if self._news and not self._gathering:
                     self._gathering = True
                     self._more.wait(wait)
@@ -233,6 +239,8 @@ class Sender:
     def _settle(self, batch: Sequence[Held], published: int) -> None:
         self._store.published(batch)
         self._ever = True
+        with self._more:
+            self._in_flight -= len(batch)
         with self._recovered:
             self._stats.published += published
             if self._failing:
