@@ -37,7 +37,7 @@ def write_lines(kind: str, path: Path) -> int:
         if kind == "1 KB"
         else {name: ",".join(sorted(values)) for name, values in KNOWN.items()}
     )
-    projection = Projection.of(query, "tweets")
+    projection = Projection.of(query)
     lines: list[bytes] = []
     start = time.time() - 86_400
     while len(lines) < DISTINCT:

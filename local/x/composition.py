@@ -1,12 +1,12 @@
 """One synthetic post: text with its entities, author, references, and what a rule sees of it."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import unescape
 from random import Random
 from typing import Any
 
-from local.x.needs import KINDS, Needs
 from local.x.query import Node, Subject, fold
 from local.x.snowflake import made_at, stamp
 from local.x.vocabulary import HASHTAGS, LONG, WEIGHTS, Account, account, language_of
@@ -14,10 +14,13 @@ from local.x.wording import TEXT_LIMIT, Wording, cut_as_repost, moved, whole
 
 SLOT = "\ue000{}\ue001"
 """Private-use characters mark what differs from post to post."""
-UNSEEN = frozenset({"has:media", "has:images", "has:video_link", "has:geo"})
-"""Marks that no entity of the text shows."""
-_LANGS = tuple(WEIGHTS)
-_SHARES = tuple(WEIGHTS.values())
+_SHOWN = frozenset({"word", "url", "#", "@", "$", "from", "lang", "is", "has"})
+"""Kinds of elements that a post shows; of others it bears the mark of the rule it was made for."""
+_UNSEEN = frozenset({"media", "images", "video_link", "geo"})
+"""Values of has: that no post here shows."""
+_KINDS = {"retweet": "retweeted", "quote": "quoted", "reply": "replied_to"}
+"""The rule's word for a kind of post, and the post's own (`referenced_tweets.type`)."""
+_SHARES = {None: 55, "retweet": 20, "quote": 8, "reply": 17}
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,6 @@ class Reference:
     """The post that a repost, quote or reply refers to."""
 
     type: str
-    id: str
     author: Account
     body: dict[str, Any]
 
@@ -40,11 +42,8 @@ class Composition:
     author: Account
     lang: str
     mentioned: tuple[Account, ...]
-    replied_to: Account | None
     referenced: Reference | None
     open_ended: bool
-    media: tuple[dict[str, Any], ...] = ()
-    place: dict[str, Any] | None = None
 
     def with_suffix(self, suffix: str) -> "Composition":
         """Return the same post with words added before its ending, as an edit does."""
@@ -55,141 +54,145 @@ class Composition:
         return replace(self, body={**self.body, "text": text}, full_text=full, subject=seen)
 
 
-@dataclass
 class _Draft:
-    """A post while it is written."""
+    """A post while it is written for a rule.
 
-    needs: Needs
-    rng: Random
-    plain: bool
-    author: Account
-    other: Account
-    lang: str
-    kind: str | None
+    wanted: what one way of satisfying the rule asks for, values by kind of element. without: marks
+    that it negates. plain: take only what is asked for.
+    """
 
-    def write(self, people: Sequence[Account]) -> Composition:
+    def __init__(self, rule: Node, people: Sequence[Account], rng: Random, plain: bool) -> None:
+        self.people, self.rng, self.plain = people, rng, plain
+        self.wanted: defaultdict[str, list[str]] = defaultdict(list)
+        self.without: set[str] = set()
+        self._take(rule)
+        self.author = self._person("from")
+        if "verified" in self.wanted["is"] or "is:verified" in self.without:
+            self.author = replace(self.author, verified="verified" in self.wanted["is"])
+        lang = self._last("lang")
+        for text in self.wanted["word"] + self.wanted["#"]:
+            lang = lang or language_of(text)
+        self.lang = lang or rng.choices(tuple(WEIGHTS), tuple(WEIGHTS.values()))[0]
+        self.kind = self._kind()
+        self.other = self._person("to" if self.kind == "reply" else "retweets_of")
+
+    def _take(self, node: Node) -> None:
+        """Add what this element asks for; of alternatives, one drawn at random."""
+        if node.negated:
+            self.without.add(node.mark)
+        elif node.children:
+            for child in [self.rng.choice(node.children)] if node.kind == "or" else node.children:
+                self._take(child)
+        else:
+            self.wanted[node.kind].append(node.value)
+
+    def _last(self, kind: str) -> str | None:
+        return self.wanted[kind][-1] if self.wanted[kind] else None
+
+    def _person(self, kind: str) -> Account:
+        return person(self._last(kind), self.people, self.rng)
+
+    def _kind(self) -> str | None:
+        for kind, operator in (("retweet", "retweets_of"), ("quote", ""), ("reply", "to")):
+            if kind in self.wanted["is"] or self.wanted[operator]:
+                return kind
+        if self.plain:
+            return None
+        kinds = [kind for kind in _SHARES if f"is:{kind}" not in self.without]
+        return self.rng.choices(kinds, [_SHARES[kind] for kind in kinds])[0]
+
+    def _has(self, name: str, share: float) -> bool:
+        """Say whether the post gets something: asked for, or by chance where not forbidden."""
+        if name in self.wanted["has"]:
+            return True
+        return not self.plain and f"has:{name}" not in self.without and self.rng.random() < share
+
+    def write(self) -> Composition:
         """Write the text and everything around it."""
-        words, rng = Wording(), self.rng
-        if self.kind == "replied_to":
+        words, rng, wanted = Wording(), self.rng, self.wanted
+        if self.kind == "reply":
             words.mention(self.other)
-        elif self.kind == "retweeted":
+        elif self.kind == "retweet":
             words.add("RT")
             words.mention(self.other)
             words.text += ":"
-        words.sentence(self.lang, self.needs.words, rng)
+        words.sentence(self.lang, wanted["word"], rng)
         if not self.plain and rng.random() < 0.5:
             words.sentence(self.lang, [], rng)
-        for handle in self.needs.handles:
-            words.mention(person(handle, people, rng))
-        if not words.mentioned and self._wants("has:mentions", 0.15):
-            words.mention(rng.choice(people))
-        for tag in self.needs.tags or self._hashtags():
+        for handle in wanted["@"]:
+            words.mention(person(handle, self.people, rng))
+        if not words.mentioned and self._has("mentions", 0.15):
+            words.mention(rng.choice(self.people))
+        tags = HASHTAGS.get(self.lang, HASHTAGS["und"])
+        some = rng.sample(tags, rng.choice((1, 1, 2))) if self._has("hashtags", 0.45) else []
+        for tag in wanted["#"] or some:
             words.add(f"#{tag}", "hashtags", tag=tag)
-        for tag in self.needs.cashtags or ["TWTR"] * ("has:cashtags" in self.needs.marks):
+        for tag in wanted["$"] or ["TWTR"] * ("cashtags" in wanted["has"]):
             words.add(f"${tag}", "cashtags", tag=tag)
-        for address in self.needs.urls or [""] * self._wants("has:links", 0.35):
+        for address in wanted["url"] or [""] * self._has("links", 0.35):
             words.link(address, rng)
         return self._composed(words)
 
-    def _wants(self, mark: str, share: float) -> bool:
-        return self.needs.wants(mark, share, self.rng, plain=self.plain)
-
-    def _hashtags(self) -> list[str]:
-        if not self._wants("has:hashtags", 0.45):
-            return []
-        return self.rng.sample(HASHTAGS.get(self.lang, HASHTAGS["und"]), self.rng.choice((1, 1, 2)))
-
     def _composed(self, words: Wording) -> Composition:
         full = words.text
-        long = self.kind in (None, "retweeted") and not self.plain and self.rng.random() < 0.05
+        long = self.kind in (None, "retweet") and not self.plain and self.rng.random() < 0.05
         if long:
             body = LONG.get(self.lang, LONG["en"])
             full += "\n\n" + body * (300 // len(body) + self.rng.randrange(1, 5))
         reference = self._reference(words, full)
-        open_ended = not long and self.kind != "retweeted" and len(full) < TEXT_LIMIT - 40
+        open_ended = not long and self.kind != "retweet" and len(full) < TEXT_LIMIT - 40
+        conversation = self._last("conversation_id")
         fields: dict[str, Any] = {
             "id": SLOT.format("I"),
             "edit_history_tweet_ids": [SLOT.format("H")],
             "author_id": self.author.id,
             "created_at": SLOT.format("A"),
-            "conversation_id": self.needs.conversation or SLOT.format("C"),
+            "conversation_id": conversation or SLOT.format("C"),
             "lang": self.lang,
             "possibly_sensitive": self.rng.random() < 0.02,
             "public_metrics": SLOT.format("M"),
             "reply_settings": "everyone",
         }
-        content = cut_as_repost if self.kind == "retweeted" else whole
+        content = cut_as_repost if self.kind == "retweet" else whole
         fields |= content(full, words.entities)
         fields["text"] += SLOT.format("T") * open_ended
         if reference:
-            fields["referenced_tweets"] = [{"type": reference.type, "id": reference.id}]
-        if reference and self.kind == "replied_to":
+            fields["referenced_tweets"] = [{"type": reference.type, "id": reference.body["id"]}]
+        if reference and self.kind == "reply":
             fields["in_reply_to_user_id"] = self.other.id
-            if not self.needs.conversation:
-                fields["conversation_id"] = reference.id
+            fields["conversation_id"] = conversation or reference.body["id"]
         if self.rng.random() < 0.2:
             topic = {"id": "847888632711061504", "name": "Technology"}
             domain = {"id": "131", "name": "Unified Twitter Taxonomy"}
             fields["context_annotations"] = [{"domain": domain, "entity": topic}]
         if self.rng.random() < 0.01:
             fields["paid_partnership"] = True
-        media, place = self._media(), self._place()
-        if media:
-            fields["attachments"] = {"media_keys": [item["media_key"] for item in media]}
-        if place:
-            fields["geo"] = {"place_id": place["id"]}
         return Composition(
             body=fields,
             full_text=full,
-            subject=self._subject(words, full, fields),
+            subject=self._subject(words, full),
             author=self.author,
             lang=self.lang,
             mentioned=tuple(words.mentioned),
-            replied_to=self.other if self.kind == "replied_to" else None,
             referenced=reference,
             open_ended=open_ended,
-            media=media,
-            place=place,
         )
 
-    def _media(self) -> tuple[dict[str, Any], ...]:
-        asked = self.needs.marks & {"has:media", "has:images", "has:video_link"}
-        if not asked:
-            return ()
-        kind = "video" if "has:video_link" in asked else "photo"
-        key = f"{7 if kind == 'video' else 3}_{self.rng.randrange(10**18, 10**19)}"
-        shown = {"url": f"https://example.com/media/{key}.jpg", "width": 1200, "height": 800}
-        return ({"media_key": key, "type": kind, "alt_text": "A synthetic picture.", **shown},)
-
-    def _place(self) -> dict[str, Any] | None:
-        places = [mark for mark in self.needs.marks if mark.startswith(("place", "has:geo"))]
-        if not places:
-            return None
-        country = next((m[14:].upper() for m in places if m.startswith("place_country:")), "KR")
-        number = f"{self.rng.randrange(16**16):016x}"
-        return {"id": number, "full_name": f"A place in {country}", "country_code": country}
-
-    def _subject(self, words: Wording, full: str, fields: dict[str, Any]) -> Subject:
-        def tags(kind: str) -> frozenset[str]:
-            return frozenset(item["tag"].casefold() for item in words.entities.get(kind, []))
-
-        marks = {m for m in self.needs.marks if m in UNSEEN or not m.startswith(("is:", "has:"))}
-        marks |= {f"has:{'links' if name == 'urls' else name}" for name in words.entities}
-        marks |= {mark for mark, kind in KINDS.items() if kind == self.kind}
-        marks |= {"is:verified"} if self.author.verified else set()
-        names = frozenset({self.other.username.casefold(), self.other.id})
+    def _subject(self, words: Wording, full: str) -> Subject:
+        author, entities = self.author, words.entities
+        marks = {f"from:{author.username}", f"from:{author.id}", f"lang:{self.lang}"}
+        marks |= {f"is:{self.kind}", f"is:{'verified' if author.verified else None}"}
+        marks |= {f"has:{'links' if name == 'urls' else name}" for name in entities}
+        marks |= {f"has:{name}" for name in _UNSEEN.intersection(self.wanted["has"])}
+        marks |= {f"#:{item['tag']}" for item in entities.get("hashtags", ())}
+        marks |= {f"$:{item['tag']}" for item in entities.get("cashtags", ())}
+        marks |= {f"@:{user.username}" for user in words.mentioned}
+        for kind in self.wanted.keys() - _SHOWN:
+            marks |= {f"{kind}:{value}" for value in self.wanted[kind]}
         return Subject(
             text=seen_text(words.without_links(full)),
-            author=frozenset({self.author.username.casefold(), self.author.id}),
-            lang=self.lang,
-            marks=frozenset(marks),
-            hashtags=tags("hashtags"),
-            cashtags=tags("cashtags"),
-            mentions=frozenset(user.username.casefold() for user in words.mentioned),
+            marks=frozenset(mark.casefold() for mark in marks),
             urls=tuple(link["expanded_url"].casefold() for link in words.links),
-            to=names if self.kind == "replied_to" else frozenset(),
-            retweets_of=names if self.kind == "retweeted" else frozenset(),
-            conversation_id=fields["conversation_id"],
         )
 
     def _reference(self, words: Wording, text: str) -> Reference | None:
@@ -208,10 +211,10 @@ class _Draft:
             "possibly_sensitive": False,
             "public_metrics": {**counts, "quote_count": 1, "bookmark_count": 4},
         }
-        if self.kind == "retweeted":
+        if self.kind == "retweet":
             start = text.index(": ") + 2
             body |= whole(text[start:], moved(words.entities, -start))
-        return Reference(self.kind, str(number), self.other, body)
+        return Reference(_KINDS[self.kind], self.other, body)
 
 
 def seen_text(text: str) -> str:
@@ -221,20 +224,7 @@ def seen_text(text: str) -> str:
 
 def compose(rule: Node, people: Sequence[Account], rng: Random, *, plain: bool) -> Composition:
     """Write a post for a rule; plain leaves out whatever the rule does not ask for."""
-    needs = Needs()
-    needs.take(rule, rng)
-    author = person(needs.author, people, rng)
-    if "is:verified" in needs.marks:
-        author = replace(author, verified=True)
-    elif "is:verified" in needs.without:
-        author = replace(author, verified=False)
-    lang = needs.lang
-    for text in needs.words + needs.tags:
-        lang = lang or language_of(text)
-    lang = lang or rng.choices(_LANGS, _SHARES)[0]
-    kind = needs.kind(rng, plain=plain)
-    other = person(needs.to if kind == "replied_to" else needs.retweets_of, people, rng)
-    return _Draft(needs, rng, plain, author, other, lang, kind).write(people)
+    return _Draft(rule, people, rng, plain).write()
 
 
 def person(handle: str | None, people: Sequence[Account], rng: Random) -> Account:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from local.x.problems import ISSUES
+from local.x.problems import REFUSALS
 
 KINDS: dict[str, dict[str, Any]] = {
     # the connection
@@ -18,8 +18,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "stall": {"seconds": 5.0},
     # X's message, then the end; with linger, that many seconds of keep-alives before it
     "disconnect": {"disconnect_type": "OperationalDisconnect", "linger": 0.0},
-    "slow_reader": {"seconds": 1.0},
-    "stale": {"seconds": 5.0},
     # one line that is no post
     "malformed": {"count": 1},
     "truncated": {"count": 1},
@@ -35,7 +33,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "half_emoji": {"count": 1},
     "duplicate": {"count": 10},
     "reorder": {"count": 10},
-    # HTTP answers in place of the real one: X's own (issue: one of ISSUES, status 0 for its usual
+    # HTTP answers in place of the real one: X's own (issue: one of REFUSALS, status 0 for its usual
     # one), or any other server's (body)
     "http": {
         "status": 503,
@@ -49,48 +47,22 @@ KINDS: dict[str, dict[str, Any]] = {
     },
 }
 """Kinds with their options and defaults; times in seconds, sizes in bytes."""
-DISCONNECTS = (
-    "OperationalDisconnect",
-    "UpstreamOperationalDisconnect",
-    "ForceDisconnect",
-    "UpstreamUncleanDisconnect",
-    "SlowReader",
-    "InternalError",
-    "ClientApplicationStateDegraded",
-    "InvalidRules",
-)
-
-
-class FaultError(ValueError):
-    """A fault that cannot be injected; the message names the value and what would do."""
 
 
 def checked(fault: object) -> dict[str, Any]:
-    """Return the fault with its defaults filled in; raises FaultError for what is not in KINDS."""
+    """Return the fault with its defaults filled in; raises ValueError for what is not in KINDS."""
     if not isinstance(fault, Mapping) or fault.get("kind") not in KINDS:
-        kind = fault.get("kind") if isinstance(fault, Mapping) else fault
-        raise FaultError(f"unknown fault kind {kind!r}: one of {', '.join(KINDS)}")
+        raise ValueError(f"unknown fault {fault!r}: its kind must be one of {', '.join(KINDS)}")
     options = KINDS[fault["kind"]]
-    for name, value in fault.items():
-        if name in ("kind", "after_posts"):
-            continue
-        if name not in options:
-            raise FaultError(
-                f"fault {fault['kind']!r} has no option {name!r}: it takes {sorted(options)}"
-            )
-        wanted = (int, float) if isinstance(options[name], (int, float)) else str
-        if not isinstance(value, wanted):
-            raise FaultError(
-                f"fault {fault['kind']!r}: {name} is {value!r}, not like {options[name]!r}"
-            )
-    after = fault.get("after_posts", 0)
-    if not isinstance(after, int) or after < 0:
-        raise FaultError(f"after_posts is {after!r}: a count of posts, 0 or more")
-    if fault.get("disconnect_type", DISCONNECTS[0]) not in DISCONNECTS:
-        raise FaultError(f"unknown disconnect_type: one of {', '.join(DISCONNECTS)}")
-    if fault.get("issue") and fault["issue"] not in ISSUES:
-        raise FaultError(f"unknown issue {fault['issue']!r}: one of {', '.join(ISSUES)}")
-    usual = {"status": 0} if fault.get("issue") else {}
+    if unknown := sorted(set(fault) - {"kind", "after_posts", *options}):
+        raise ValueError(
+            f"fault {fault['kind']!r} has no option {unknown[0]!r}: it takes {sorted(options)}"
+        )
+    usual = {}
+    if issue := fault.get("issue"):
+        usual = {"status": 0}
+        if issue not in REFUSALS:
+            raise ValueError(f"unknown issue {issue!r}: one of {', '.join(REFUSALS)}")
     return {**options, "after_posts": 0, **usual, **fault}
 
 
@@ -107,23 +79,22 @@ class XFaults:
         self.pending = sorted([*self.pending, *new], key=lambda fault: fault["after_posts"])
         return len(self.pending)
 
+    def _next(self) -> dict[str, Any] | None:
+        return next((fault for fault in self.pending if fault["kind"] != "http"), None)
+
     def due(self, delivered: int) -> dict[str, Any] | None:
         """Take the next fault of the stream that is due, None if there is none."""
-        for index, fault in enumerate(self.pending):
-            if fault["after_posts"] > delivered:
-                return None
-            if fault["kind"] != "http":
-                del self.pending[index]
-                self.injected[fault["kind"]] += 1
-                return fault
-        return None
+        fault = self._next()
+        if fault is None or fault["after_posts"] > delivered:
+            return None
+        self.pending.remove(fault)
+        self.injected[fault["kind"]] += 1
+        return fault
 
     def room(self, delivered: int) -> int:
         """Return how many posts may be sent before the next fault of the stream."""
-        for fault in self.pending:
-            if fault["kind"] != "http":
-                return max(0, int(fault["after_posts"]) - delivered)
-        return 1 << 30
+        fault = self._next()
+        return 1 << 30 if fault is None else max(0, fault["after_posts"] - delivered)
 
     def http(self, method: str, path: str, delivered: int) -> dict[str, Any] | None:
         """Take one answer of an http fault for this request, None if there is none."""

@@ -6,13 +6,11 @@ from typing import Any
 
 import orjson
 
-from local.x.connection import StreamConnection
-from local.x.ledger import Ledger
 from local.x.pace import Pace
 from local.x.problems import TYPE
 from local.x.projection import Projection
-from local.x.settings import Settings
-from local.x.timeline import SyntheticPost, Timeline
+from local.x.state import XState
+from local.x.timeline import SyntheticPost
 from local.x.wire import Wire
 
 CONTROL = ("unknown_message", "error_payload", "null_data", "array")
@@ -86,95 +84,76 @@ def _padded(line: bytes, size: int) -> bytes:
     return orjson.dumps(body)
 
 
-_PATIENCE = 5.0  # seconds for the reader to take what was written before its connection is ended
-
-
 class Injection:
     """Carries out one fault at a time; see `faults.KINDS` for what there is."""
 
-    def __init__(self, settings: Settings, timeline: Timeline, pace: Pace, ledger: Ledger) -> None:
-        self._settings = settings
-        self._timeline = timeline
+    def __init__(self, state: XState, pace: Pace) -> None:
+        self._state = state
         self._pace = pace
-        self._ledger = ledger
 
-    async def disconnect(self, wire: Wire, disconnect_type: str, linger: float = 0.0) -> None:
-        """Write X's message and the end of the body; the caller then ends the connection.
+    async def inject(self, fault: dict[str, Any], wire: Wire, projection: Projection) -> bool:
+        """Inject one fault of the stream; False when the connection is to end with it.
 
-        linger: seconds for which the connection stays with keep-alives only, as X's does at times.
+        It ends after all that was delivered has arrived.
         """
-        wire.write(_disconnect(disconnect_type) + b"\r\n")
-        end = time.monotonic() + linger
-        while time.monotonic() < end and wire.alive:
-            await asyncio.sleep(min(self._settings.keep_alive, end - time.monotonic()))
-            wire.write(b"\r\n")
-        wire.finish()
-        await wire.drained(_PATIENCE)
-
-    async def inject(
-        self,
-        fault: dict[str, Any],
-        connection: StreamConnection,
-        wire: Wire,
-        projection: Projection,
-    ) -> bool:
-        """Inject one fault of the stream; False when the connection is to end with it."""
         kind = fault["kind"]
         if kind == "stall":
-            end = time.monotonic() + fault["seconds"]
-            while time.monotonic() < end and wire.alive:
-                await asyncio.sleep(0.02)
-        elif kind == "slow_reader":
-            self._settings.slow_reader = float(fault["seconds"])
-        elif kind == "stale":
-            connection.hold = float(fault["seconds"])
-        elif kind in ("close", "reset", "cut", "disconnect"):
-            connection.disconnect_reason = kind
-            await self._end(fault, wire, projection)
-            return False
-        else:
-            self._write(fault, wire, projection)
-        return wire.alive
-
-    async def _end(self, fault: dict[str, Any], wire: Wire, projection: Projection) -> None:
-        """End the connection in the fault's way, after all that was delivered has arrived."""
-        kind = fault["kind"]
-        if kind == "disconnect":
-            await self.disconnect(wire, fault["disconnect_type"], fault["linger"])
-            return
-        await wire.drained(_PATIENCE)
-        if kind == "reset":
+            await self._wait(fault["seconds"], wire)
+        elif kind == "disconnect":
+            wire.write(_disconnect(fault["disconnect_type"]) + b"\r\n")
+            await self._wait(fault["linger"], wire, keep_alive=self._state.settings.keep_alive)
+            wire.finish()
+        elif kind == "reset":
+            await wire.drained()
             wire.reset()
         elif kind == "close":
+            await wire.drained()
             wire.finish()
-        else:
+        elif kind == "cut":
+            await wire.drained()
             for post in self._undelivered(1):
-                line = self._timeline.line(post, projection)
+                line = self._state.timeline.line(post, projection)
                 wire.write(line[: len(line) // 2], broken=True)
-        await wire.drained(_PATIENCE)
+        else:
+            self._write(fault, wire, projection)
+            return True
+        if kind == "stall":
+            return True
+        await wire.drained()
+        return False
+
+    async def _wait(self, seconds: float, wire: Wire, keep_alive: float = 0.0) -> None:
+        """Send nothing, or keep-alives only, as X does at times after its last word."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0 and wire.alive:
+            await asyncio.sleep(min(keep_alive or 0.02, left))
+            if keep_alive:
+                wire.write(b"\r\n")
 
     def _undelivered(self, count: int) -> list[SyntheticPost]:
         """Make posts that will not arrive whole: they stand in the timeline, and are missed."""
-        posts = [post for post in (self._timeline.make() for _ in range(count)) if post]
-        self._ledger.missed += [post.id for post in posts]
+        posts = [post for post in (self._state.timeline.make() for _ in range(count)) if post]
+        self._state.ledger.missed += [post.id for post in posts]
         return posts
 
     def _write(self, fault: dict[str, Any], wire: Wire, projection: Projection) -> None:
         """Write lines that are no posts, or posts in an unusual way."""
         kind, count, size = fault["kind"], int(fault.get("count", 1)), int(fault.get("bytes", 0))
+        ledger, timeline = self._state.ledger, self._state.timeline
         if kind in CONTROL:
             for number in range(count):
                 wire.write(_control(kind, number) + b"\r\n")
         elif kind in POISON and fault.get("poison", True):
             for post in self._undelivered(count):
-                line = _poison(kind, self._timeline.line(post, projection), size)
-                self._ledger.poison.append(line)
+                line = _poison(kind, timeline.line(post, projection), size)
+                ledger.poison.append(line)
                 wire.write(line + b"\r\n")
         else:
-            posts = self._ledger.latest(count) if kind == "duplicate" else self._pace.make(count)
-            lines = [self._timeline.line(post, projection) for post in posts]
+            again = kind == "duplicate"
+            posts = list(ledger.recent)[-count:] if again else self._pace.make(count)
+            lines = [timeline.line(post, projection) for post in posts]
             if kind == "reorder":
                 posts, lines = posts[::-1], lines[::-1]
-            elif kind != "duplicate":
+            elif not again:
                 lines = [_unusual(kind, line, size) for line in lines]
             wire.deliver(posts, lines)

@@ -7,28 +7,32 @@ ends, the lines that the client's machine never acknowledged are taken back: see
 import time
 from array import array
 from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from local.x.timeline import SyntheticPost
 
 
+@dataclass
 class MonthUsage:
     """X's count of posts read in the billing month; a post is charged once.
 
     (Source: "Resources are deduplicated within a 24-hour UTC window", X's usage page.)
     """
 
-    def __init__(self, used: int, cap: int, reset_day: int) -> None:
-        self.used = used
-        self.cap = cap
-        self.cap_reset_day = reset_day
-        self.days: Counter[str] = Counter()
+    used: int
+    cap: int
+    cap_reset_day: int
+    days: Counter[str] = field(default_factory=Counter)
 
-    def charge(self, post: SyntheticPost) -> None:
-        """Count the post unless it was counted before."""
-        if not post.charged:
+    def charge(self, posts: Iterable[SyntheticPost]) -> None:
+        """Count the posts that were not counted before."""
+        before = self.used
+        for post in posts:
+            self.used += not post.charged
             post.charged = True
-            self.used += 1
+        self.add_to_day(self.used - before)
 
     def add_to_day(self, count: int) -> None:
         """Add to today's line of the daily usage."""
@@ -43,11 +47,9 @@ class Ledger:
         self.times = array("d")
         self.lost = bytearray()
         self.unacknowledged = 0
-        self.bytes = 0
-        self.keep_alives = 0
         self.poison: list[bytes] = []
         self.missed: list[int] = []
-        self._recent: deque[SyntheticPost] = deque(maxlen=1000)
+        self.recent: deque[SyntheticPost] = deque(maxlen=1000)
         self.connects: deque[tuple[float, int]] = deque(maxlen=10_000)
         self.usage = usage
 
@@ -56,22 +58,17 @@ class Ledger:
         """Return how many lines with a post were written, duplicates included."""
         return len(self.ids)
 
+    def connect(self, status: int) -> None:
+        """Record the answer to a connect."""
+        self.connects.append((time.time(), status))
+
     def deliver(self, posts: list[SyntheticPost]) -> None:
         """Record posts whose lines were just written."""
-        now = time.time()
         self.ids.extend([post.id for post in posts])
-        self.times.extend([now] * len(posts))
+        self.times.extend([time.time()] * len(posts))
         self.lost.extend(bytes(len(posts)))
-        self._recent.extend(posts)
-        before = self.usage.used
-        for post in posts:
-            if not post.charged:
-                self.usage.charge(post)
-        self.usage.add_to_day(self.usage.used - before)
-
-    def latest(self, count: int) -> list[SyntheticPost]:
-        """Return the last posts delivered (at most 1,000), oldest first."""
-        return list(self._recent)[-count:]
+        self.recent.extend(posts)
+        self.usage.charge(posts)
 
     def take_back(self, positions: range) -> None:
         """Mark deliveries that never reached the client's machine before the connection died."""

@@ -58,28 +58,23 @@ class Template:
         return made
 
     def _serialised(self, projection: Projection) -> bytes:
-        post, asked = self.post, projection.expansions
+        post, asked, referenced = self.post, projection.expansions, self.post.referenced
         line: dict[str, Any] = {"data": projection.body("tweet.fields", post.body)}
-        users: dict[str, Account] = {}
-        if "author_id" in asked:
-            users[post.author.id] = post.author
+        users = [post.author] if "author_id" in asked else []
         if "entities.mentions.username" in asked:
-            users.update({user.id: user for user in post.mentioned})
-        if "in_reply_to_user_id" in asked and post.replied_to:
-            users[post.replied_to.id] = post.replied_to
-        referenced = post.referenced
+            users += post.mentioned
+        if referenced and referenced.type == "replied_to" and "in_reply_to_user_id" in asked:
+            users.append(referenced.author)
         if referenced and "referenced_tweets.id.author_id" in asked:
-            users[referenced.author.id] = referenced.author
-        found: dict[str, list[dict[str, Any]]] = {
-            "users": [projection.body("user.fields", user_fields(user)) for user in users.values()]
-        }
+            users.append(referenced.author)
+        includes: dict[str, list[dict[str, Any]]] = {}
+        if users:
+            different = {user.id: user for user in users}.values()
+            includes["users"] = [
+                projection.body("user.fields", user_fields(user)) for user in different
+            ]
         if referenced and any(name.startswith("referenced_tweets.id") for name in asked):
-            found[projection.includes_posts] = [projection.body("tweet.fields", referenced.body)]
-        if "attachments.media_keys" in asked:
-            found["media"] = [projection.body("media.fields", item) for item in post.media]
-        if "geo.place_id" in asked and post.place:
-            found["places"] = [projection.body("place.fields", post.place)]
-        includes = {kind: items for kind, items in found.items() if items}
+            includes["tweets"] = [projection.body("tweet.fields", referenced.body)]
         if includes:
             line["includes"] = includes
         line["matching_rules"] = [
@@ -132,16 +127,13 @@ class Templates:
         self._people = people
         self._seed = seed
         self._pool: dict[int, Template | None] = {}
-        words = [
-            leaf for rule in rules for leaf in rule.node.leaves() if leaf.kind in ("word", "phrase")
-        ]
+        leaves = [leaf for rule in rules for leaf in rule.node.leaves() if leaf.kind == "word"]
+        words = {word for leaf in leaves for word in fold(leaf.value).split()}
         self._tails = {
             lang: tuple(
                 orjson.dumps(escape(tail, quote=False))[1:-1]
                 for tail in tails
-                if not any(
-                    set(fold(leaf.value).split()) & set(fold(tail).split()) for leaf in words
-                )
+                if words.isdisjoint(fold(tail).split())
             )
             or (b"",)
             for lang, tails in TAILS.items()
@@ -163,18 +155,12 @@ class Templates:
             post = compose(rule.node, self._people, rng, plain=attempt > _ATTEMPTS // 2)
             matching = self._matching(post.subject)
             if matching:
-                return Template(post, matching, self._endings(post))
+                tails = self._tails.get(post.lang, self._tails["und"])
+                return Template(post, matching, tails if post.open_ended else (b"",))
         return None
 
     def _matching(self, subject: Subject) -> tuple[ActiveRule, ...]:
         return tuple(rule for rule in self.rules if rule.node.matches(subject))
-
-    def _endings(self, post: Composition) -> tuple[bytes, ...]:
-        return (
-            self._tails[post.lang if post.lang in self._tails else "und"]
-            if post.open_ended
-            else (b"",)
-        )
 
     def edited(self, template: Template) -> Template:
         """Return the next version of a post's text; the same one where no rule would match it."""

@@ -2,32 +2,32 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 import orjson
 from aiohttp import web
 
 TYPE = "https://api.twitter.com/2/problems/"
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 def answer(
-    body: object, status: int = 200, headers: Mapping[str, str] | None = None
+    body: object, status: int = 200, headers: Mapping[str, str] = _NO_HEADERS
 ) -> web.Response:
     """Return a JSON response as X writes it."""
     return web.Response(
         body=orjson.dumps(body),
         status=status,
-        headers={"Content-Type": "application/json; charset=utf-8", **(headers or {})},
+        headers={"Content-Type": "application/json; charset=utf-8", **headers},
     )
 
 
-def problem(
-    status: int, title: str, detail: str, kind: str = "about:blank", **more: Any
-) -> web.Response:
-    """Return a problem body with its status; kind is a full address or the last part of one."""
-    address = kind if ":" in kind else TYPE + kind
-    body = {"title": title, "detail": detail, "type": address, "status": status, **more}
-    return answer(body, status)
+def problem(status: int, headers: Mapping[str, str] = _NO_HEADERS, **body: Any) -> web.Response:
+    """Return a problem with its status; what is not given is HTTP's own name of the status."""
+    phrase = HTTPStatus(status).phrase
+    usual = {"title": phrase, "detail": phrase, "type": "about:blank", "status": status}
+    return answer(usual | body, status, headers)
 
 
 class InvalidRequestError(ValueError):
@@ -36,12 +36,16 @@ class InvalidRequestError(ValueError):
     def __init__(self, message: str, parameter: str = "", value: str = "") -> None:
         super().__init__(message)
         parameters = {parameter: [value]} if parameter else {}
-        self.errors = [{"parameters": parameters, "message": message}]
+        self.body: dict[str, Any] = {
+            "title": "Invalid Request",
+            "detail": "One or more parameters to your request was invalid.",
+            "type": TYPE + "invalid-request",
+            "errors": [{"parameters": parameters, "message": message}],
+        }
 
     def answer(self) -> web.Response:
         """Return the response."""
-        detail = "One or more parameters to your request was invalid."
-        return problem(400, "Invalid Request", detail, "invalid-request", errors=self.errors)
+        return problem(400, **self.body)
 
 
 def wrong(parameter: str, value: object, rule: str) -> InvalidRequestError:
@@ -55,48 +59,23 @@ def one_of(known: Iterable[str]) -> str:
     return f"one of [{','.join(known)}]"
 
 
-def unauthorized() -> web.Response:
-    """Return the 401 of a missing, unknown or revoked bearer token."""
-    return problem(401, "Unauthorized", "Unauthorized")
-
-
-def too_many_requests(headers: Mapping[str, str]) -> web.Response:
-    """Return the 429 of a used-up rate limit."""
-    body = {
-        "title": "Too Many Requests",
-        "detail": "Too Many Requests",
-        "type": "about:blank",
-        "status": 429,
-    }
-    return answer(body, 429, headers)
-
-
-CONNECTION_ISSUES = {
-    "TooManyConnections": (
-        429,
-        "This stream is currently at the maximum allowed connection limit.",
-    ),
-    "RuleConfigurationIssue": (
-        409,
-        "This stream has no rules. Add rules before you connect to it.",
-    ),
-    "ProvisioningSubscription": (503, "The stream is being provisioned."),
-}
-
-
-def connection_exception(issue: str, headers: Mapping[str, str]) -> web.Response:
-    """Return a ConnectionException (schema ConnectionExceptionProblem) for one of its issues."""
-    status, detail = CONNECTION_ISSUES[issue]
-    body = {
-        "title": "ConnectionException",
-        "detail": detail,
-        "connection_issue": issue,
-        "type": TYPE + "streaming-connection",
-    }
-    return answer(body, status, headers)
+def _connection(status: int, issue: str, detail: str) -> tuple[int, dict[str, Any]]:
+    """Return a ConnectionException (schema ConnectionExceptionProblem)."""
+    body = {"title": "ConnectionException", "detail": detail, "connection_issue": issue}
+    return status, {**body, "type": TYPE + "streaming-connection"}
 
 
 REFUSALS: dict[str, tuple[int, dict[str, Any]]] = {
+    "TooManyConnections": _connection(
+        429,
+        "TooManyConnections",
+        "This stream is currently at the maximum allowed connection limit.",
+    ),
+    "RuleConfigurationIssue": _connection(
+        409,
+        "RuleConfigurationIssue",
+        "This stream has no rules. Add rules before you connect to it.",
+    ),
     # A monthly cap comes with x-rate-limit-remaining above 0: no rate limit is used up.
     "UsageCapExceeded": (
         429,
@@ -146,17 +125,14 @@ REFUSALS: dict[str, tuple[int, dict[str, Any]]] = {
         },
     ),
 }
-"""Refusals of a whole request that people met (public reports, 2026): status and body."""
-ISSUES = (*CONNECTION_ISSUES, *REFUSALS)
+"""Refusals of a whole request, X's own or met by people (public reports, 2026): status and body."""
 
 
-def refusal(issue: str, status: int, headers: Mapping[str, str]) -> web.Response:
-    """Return X's answer for one of ISSUES; status 0 is the usual one of the issue."""
-    if issue in CONNECTION_ISSUES:
-        return connection_exception(issue, headers)
+def refusal(issue: str, headers: Mapping[str, str], status: int = 0) -> web.Response:
+    """Return X's answer for one of REFUSALS; status 0 is the usual one of the issue."""
     usual, body = REFUSALS[issue]
     remaining = {"x-rate-limit-remaining": "49"} if issue == "UsageCapExceeded" else {}
-    return answer({**body, "status": status or usual}, status or usual, {**headers, **remaining})
+    return problem(status or usual, {**headers, **remaining}, **body)
 
 
 def rate_headers(limit: int, remaining: int, reset_at: float) -> dict[str, str]:

@@ -1,31 +1,43 @@
 """The rule language of the filtered stream and of recent search: parse, check, match.
 
-Source: "Build a rule" and "Operators" of X's filtered stream documentation (operators.py). Words,
-phrases, entities, authors and kinds are matched by what a post says; what the posts here carry
-nothing of (places, profiles, counts) matches the posts that were written for such a rule.
+Source: "Build a rule" and "Operators" of X's filtered stream documentation
+(https://docs.x.com/x-api/posts/filtered-stream/integrate/operators, 2026-08). Words, phrases and
+links are looked for in a post. Of everything else a post bears the mark: what it shows, and, where
+the posts here carry nothing of it (places, profiles, counts), what it was written for.
 """
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from zlib import crc32
 
-from local.x.operators import CONJUNCTION_REQUIRED, fault
-
-_OPERATOR = re.compile(r"([A-Za-z_]+):(.*)", re.DOTALL)
-_ENTITY = re.compile(r"#\w+|@\w{1,15}|\$[A-Za-z]{1,6}([._][A-Za-z]{1,2})?|\$\w+")
-_WORD_END = re.compile(r'[\s()"]')
+_ELEMENT = re.compile(
+    r'\)|-?\(|-?(?:[A-Za-z_]+:)?"[^"]*"(?:~\d*)?|-?[A-Za-z_]+:\[[^\]]*\]|[^\s()"]+|"'
+)
+_OPERATOR = re.compile(r"(?!https?:)([A-Za-z_]+):(.*)", re.DOTALL)
 _UNSPACED_RANGES = "\u0e00-\u0eff\u1100-\u11ff\u3040-\u30ff\u3130-\u318f\u3400-\u9fff\uac00-\ud7af"
 _UNSPACED = re.compile(f"[{_UNSPACED_RANGES}]")
 _TOKEN = re.compile(
     rf"[{_UNSPACED_RANGES}]+|[^\W{_UNSPACED_RANGES}]+|[^\w\s.,;:!?()\[\]\"'“”‘’/|…·、。！？-]+"
 )
-
-
-MAX_DEPTH = 50
-"""Groups within groups. X names no limit; ours keeps a hostile rule from ending the stand-in."""
+_VALUES = {
+    "is": "retweet|reply|quote|verified|nullcast",
+    "has": "hashtags|cashtags|links|mentions|media|images|video_link|geo",
+    "lang": "am|ar|hy|eu|bn|bs|bg|my|hr|ca|cs|da|nl|en|et|fi|fr|ka|de|el|gu|ht|iw|hi|hi-latn|hu|is"
+    "|in|it|ja|kn|km|ko|lo|lv|lt|ml|dv|mr|ne|no|or|pa|ps|fa|pl|pt|ro|ru|sr|zh-cn|zh-tw|sd|si|sk|sl"
+    "|ckb|es|sv|tl|ta|te|th|bo|tr|uk|ur|ug|vi|cy|und",
+}
+"""Operators that take one of these."""
+_OPERATORS = re.compile(
+    "is|has|lang|from|to|retweets_of|(from|to)_affiliate_of|conversation_id|in_reply_to_tweet_id"
+    "|retweets_of_tweet_id|sample|place|place_country|context|point_radius|bounding_box|source"
+    "|(followers|tweets|following|listed)_count|min_followers|entity|bio|bio_(name|location)"
+    "|url|url_(title|description|contains)"
+)
+"""There are those of the Enterprise packages too (embedding:): X refuses them in the same words."""
+_CONJUNCTION_REQUIRED = frozenset({"lang", "is", "has", "sample"})
+"""Operators that X refuses when no standalone operator stands beside them."""
 
 
 class QueryError(ValueError):
@@ -37,24 +49,19 @@ class QueryError(ValueError):
 
 @dataclass(frozen=True)
 class Subject:
-    """What a post offers to a rule; every string is case-folded."""
+    """What a post offers to a rule, case-folded: its text, its links, its marks (`Node.mark`)."""
 
     text: str
-    author: frozenset[str]
-    lang: str
     marks: frozenset[str]
-    hashtags: frozenset[str] = frozenset()
-    mentions: frozenset[str] = frozenset()
-    cashtags: frozenset[str] = frozenset()
     urls: tuple[str, ...] = ()
-    to: frozenset[str] = frozenset()
-    retweets_of: frozenset[str] = frozenset()
-    conversation_id: str = ""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One element: kind is "and", "or", "word", "phrase", "#", "@", "$" or an operator's name."""
+    """One element: kind is "and", "or", "word", "#", "@", "$" or an operator's name.
+
+    A phrase is a word with spaces in it.
+    """
 
     kind: str
     value: str = ""
@@ -68,14 +75,17 @@ class Node:
             found = all(child.matches(post) for child in self.children)
         elif self.kind == "or":
             found = any(child.matches(post) for child in self.children)
+        elif self.kind == "word":
+            found = bool(_finder(self.value)(post.text))
+        elif self.kind == "url":
+            found = any(self.value.casefold() in url for url in post.urls)
         else:
-            test = _TESTS.get(self.kind)
-            found = test(self.value, post) if test else self.mark in post.marks
+            found = self.mark in post.marks
         return found != self.negated
 
     @property
     def mark(self) -> str:
-        """Return how a post is marked that was written for this element."""
+        """Return how a post is marked that this element matches."""
         return f"{self.kind}:{self.value.casefold()}"
 
     def leaves(self) -> Iterator["Node"]:
@@ -102,165 +112,123 @@ def _finder(value: str) -> Callable[[str], object]:
     return re.compile(rf"(?<!\w){re.escape(folded)}(?!\w)").search
 
 
-_TESTS: dict[str, Callable[[str, Subject], bool]] = {
-    "word": lambda value, post: bool(_finder(value)(post.text)),
-    "phrase": lambda value, post: bool(_finder(value)(post.text)),
-    "#": lambda value, post: value.casefold() in post.hashtags,
-    "@": lambda value, post: value.casefold() in post.mentions,
-    "$": lambda value, post: value.casefold() in post.cashtags,
-    "from": lambda value, post: value.casefold() in post.author,
-    "to": lambda value, post: value.casefold() in post.to,
-    "retweets_of": lambda value, post: value.casefold() in post.retweets_of,
-    "lang": lambda value, post: value.casefold() == post.lang,
-    "url": lambda value, post: any(value.casefold() in url for url in post.urls),
-    "conversation_id": lambda value, post: value == post.conversation_id,
-    "sample": lambda value, post: crc32(min(post.author).encode()) % 100 < int(value),
-}
-
-
-@dataclass
-class _Parser:
-    text: str
-    at: int = 0
-    depth: int = 0
-
-    def peek(self) -> str:
-        while self.at < len(self.text) and self.text[self.at].isspace():
-            self.at += 1
-        return self.text[self.at] if self.at < len(self.text) else ""
-
-    def alternatives(self) -> Node:
-        start = self.at + 1
-        nodes = [self.conjunction()]
-        while self.word_ahead() == "OR":
-            self.at += 2
-            nodes.append(self.conjunction())
-        return nodes[0] if len(nodes) == 1 else Node("or", children=tuple(nodes), position=start)
-
-    def word_ahead(self) -> str:
-        self.peek()
-        end = _WORD_END.search(self.text, self.at)
-        return self.text[self.at : end.start() if end else len(self.text)]
-
-    def conjunction(self) -> Node:
-        self.peek()
-        start = self.at + 1
-        nodes: list[Node] = []
-        while (char := self.peek()) and char != ")" and self.word_ahead() != "OR":
-            nodes.append(self.element())
-        if not nodes:
-            found = repr(self.word_ahead() or self.peek() or "<EOF>")
-            raise QueryError(f"no viable alternative at input {found}", self.at + 1)
-        return nodes[0] if len(nodes) == 1 else Node("and", children=tuple(nodes), position=start)
-
-    def element(self) -> Node:
-        start = self.at + 1
-        negated = self.peek() == "-"
-        if negated:
-            self.at += 1
-        char = self.text[self.at] if self.at < len(self.text) else ""
-        if char == "(":
-            return self.group(start, negated)
-        if char == '"':
-            return self.phrase(start, negated)
-        return self.word(start, negated)
-
-    def group(self, start: int, negated: bool) -> Node:
-        self.at += 1
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise QueryError(f"more than {MAX_DEPTH} groups one within another", start)
-        inner = self.alternatives()
-        self.depth -= 1
-        if self.peek() != ")":
-            raise QueryError("missing ')' for the '(' opened here", start)
-        self.at += 1
-        if inner.children:
-            return Node(inner.kind, "", negated, inner.children, start)
-        return Node(inner.kind, inner.value, inner.negated != negated, (), start)
-
-    def phrase(self, start: int, negated: bool) -> Node:
-        value = self.quoted()
-        near = re.compile(r"~(\d*)").match(self.text, self.at)
-        if near is None:
-            return Node("phrase", value, negated, position=start)
-        if not 1 <= int(near[1] or 0) <= 6:
-            raise QueryError("proximity must be from 1 to 6 words", self.at + 1)
-        self.at = near.end()
-        words = tuple(Node("word", word, position=start) for word in value.split())
-        return words[0] if len(words) == 1 else Node("and", "", negated, words, start)
-
-    def quoted(self) -> str:
-        start = self.at + 1
-        end = self.text.find('"', start)
-        if end < 0:
-            raise QueryError("token recognition error: the quotation mark is never closed", start)
-        value = self.text[start:end]
-        if not value.strip():
-            raise QueryError("a quoted phrase must not be empty", start)
-        self.at = end + 1
-        return value
-
-    def word(self, start: int, negated: bool) -> Node:
-        raw = self.word_ahead()
-        self.at += len(raw)
-        if not raw:
-            raise QueryError(f"no viable alternative at input '{self.peek() or '<EOF>'}'", start)
-        operator = _OPERATOR.fullmatch(raw)
-        if operator and not raw.startswith(("http:", "https:")):
-            name, value = operator[1].lower(), operator[2]
-            if not value and self.at < len(self.text) and self.text[self.at] == '"':
-                value = self.quoted()
-            elif value.startswith("["):
-                value = self.bracketed(start)
-            if reason := fault(name, value, negated=negated):
-                raise QueryError(reason, start)
-            return Node(name, value.removeprefix("@"), negated, position=start)
-        if raw[0] in "#@$":
-            if not _ENTITY.fullmatch(raw):
-                raise QueryError(f"invalid character or length in '{raw}'", start)
-            return Node(raw[0], raw[1:], negated, position=start)
-        if raw.upper() in ("AND", "OR"):
-            joins = "a space" if raw.upper() == "AND" else "OR"
-            raise QueryError(  # X's words: github.com/felixdorn/twitter-stream-api, #10 and #12
-                f"Ambiguous use of {raw} as a keyword. Use {joins} to logically join two clauses, "
-                f'or "{raw}" to find occurrences of {raw} in text',
-                start,
-            )
-        return Node("word", raw, negated, position=start)
-
-    def bracketed(self, start: int) -> str:
-        begin = self.text.index("[", start - 1)
-        end = self.text.find("]", begin)
-        if end < 0:
-            raise QueryError("missing ']'", begin + 1)
-        self.at = end + 1
-        return self.text[begin : self.at]
-
-
 def parse(text: str) -> Node:
     """Parse and check a rule or query; raises QueryError where X answers with an invalid rule."""
     parser = _Parser(text)
-    if not parser.peek():
+    if parser.ahead == _END:
         raise QueryError("Rules must contain at least one operator", 1)
-    node = parser.alternatives()
-    if parser.peek():
-        raise QueryError(f"no viable alternative at input '{parser.peek()}'", parser.at + 1)
+    try:
+        node = parser.alternatives()
+    except RecursionError:
+        raise QueryError("too many groups one within another", 1) from None
+    if parser.ahead != _END:
+        raise QueryError(f"no viable alternative at input '{parser.ahead}'", parser.position)
     for branch in node.children if node.kind == "or" and not node.negated else (node,):
         _check_branch(branch)
     return node
 
 
+_END = "<EOF>"
+
+
+class _Parser:
+    """The elements of a text and how far they are read: `ahead` is the next one."""
+
+    def __init__(self, text: str) -> None:
+        found = [(match.group(), match.start() + 1) for match in _ELEMENT.finditer(text)]
+        self._elements = iter([*found, (_END, len(text) + 1)])
+        self._next()
+
+    def _next(self) -> None:
+        self.ahead, self.position = next(self._elements)
+
+    def alternatives(self) -> Node:
+        start, nodes = self.position, [self._conjunction()]
+        while self.ahead == "OR":
+            self._next()
+            nodes.append(self._conjunction())
+        return nodes[0] if len(nodes) == 1 else Node("or", "", False, tuple(nodes), start)
+
+    def _conjunction(self) -> Node:
+        start = self.position
+        nodes: list[Node] = []
+        while self.ahead not in (")", "OR", _END):
+            nodes.append(self._element())
+        if not nodes:
+            raise QueryError(f"no viable alternative at input '{self.ahead}'", start)
+        return nodes[0] if len(nodes) == 1 else Node("and", "", False, tuple(nodes), start)
+
+    def _element(self) -> Node:
+        raw, start = self.ahead.removeprefix("-"), self.position
+        negated = raw != self.ahead
+        self._next()
+        if raw != "(":
+            return replace(_leaf(raw, start), negated=negated)
+        inner = self.alternatives()
+        if self.ahead != ")":
+            raise QueryError("missing ')' for the '(' opened here", start)
+        self._next()
+        return replace(inner, negated=inner.negated != negated, position=start)
+
+
+def _leaf(raw: str, start: int) -> Node:
+    """Return the node of one element without its sign."""
+    if raw == '"':
+        raise QueryError("token recognition error: the quotation mark is never closed", start)
+    if raw.startswith('"'):
+        phrase, _, near = raw[1:].rpartition('"')
+        if not phrase.strip():
+            raise QueryError("a quoted phrase must not be empty", start)
+        words = tuple(Node("word", word, position=start) for word in phrase.split())
+        if near and len(words) > 1:
+            return Node("and", children=words, position=start)
+        return Node("word", phrase, position=start)
+    if operator := _OPERATOR.fullmatch(raw):
+        return _operator(operator[1].lower(), operator[2].strip('"'), start)
+    if raw.upper() in ("AND", "OR"):
+        joins = "a space" if raw.upper() == "AND" else "OR"
+        raise QueryError(  # X's words: github.com/felixdorn/twitter-stream-api, #10 and #12
+            f"Ambiguous use of {raw} as a keyword. Use {joins} to logically join two clauses, "
+            f'or "{raw}" to find occurrences of {raw} in text',
+            start,
+        )
+    if raw in ("", *"#@$"):
+        raise QueryError(f"no viable alternative at input '{raw or '-'}'", start)
+    return (
+        Node(raw[0], raw[1:], position=start)
+        if raw[0] in "#@$"
+        else Node("word", raw, position=start)
+    )
+
+
+def _operator(name: str, value: str, start: int) -> Node:
+    fits = name not in _VALUES or re.fullmatch(_VALUES[name], value, re.IGNORECASE)
+    if not _OPERATORS.fullmatch(name) or (value and not fits and name != "lang"):
+        shown = f"{name}:{value}" if name in ("is", "has") else name
+        raise QueryError(
+            f"Reference to invalid operator '{shown}'. Operator is not available in current "
+            "product or product packaging. Please refer to complete available operator list at "
+            "http://t.co/operators.",
+            start,
+        )
+    if not value:
+        raise QueryError(f"operator '{name}:' needs a value", start)
+    if not fits:
+        words = f"'{value}' is not a supported language code"
+        raise QueryError(f"invalid value for operator 'lang:': {words}", start)
+    value = value.lower() if name in _VALUES else value.removeprefix("@")
+    return Node(name, value, position=start)
+
+
 def _check_branch(branch: Node) -> None:
-    leaves = list(branch.leaves())
-    positive = [leaf for leaf in leaves if not leaf.negated] if not branch.negated else []
+    positive = [] if branch.negated else [leaf for leaf in branch.leaves() if not leaf.negated]
     if not positive:
         raise QueryError(
             "Rules must contain at least one positive, non-stopword clause: "
             "a negation cannot stand alone",
             branch.position,
         )
-    if all(leaf.kind in CONJUNCTION_REQUIRED for leaf in positive):
+    if all(leaf.kind in _CONJUNCTION_REQUIRED for leaf in positive):
         alone = positive[0]
         raise QueryError(
             f"operator '{alone.kind}:{alone.value}' cannot be used as a standalone operator, "

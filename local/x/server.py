@@ -10,21 +10,12 @@ from local.standin import HOST, StandIn, listen
 from local.x.account import AccountEndpoints
 from local.x.compliance import ComplianceEndpoints
 from local.x.control import Control
-from local.x.faults import XFaults
-from local.x.ledger import Ledger, MonthUsage
-from local.x.problems import (
-    InvalidRequestError,
-    problem,
-    rate_headers,
-    refusal,
-    too_many_requests,
-    unauthorized,
-)
+from local.x.problems import InvalidRequestError, problem, rate_headers, refusal
 from local.x.rules import RulesEndpoint
 from local.x.search import Search
 from local.x.settings import Settings
+from local.x.state import XState
 from local.x.stream import StreamEndpoint
-from local.x.timeline import Timeline
 
 BAD_TOKEN = "bad-token"  # noqa: S105 - refused by definition, it opens nothing
 """The one token that is never accepted."""
@@ -32,38 +23,31 @@ _STREAM = "/2/tweets/search/stream"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Application:
-    """The parts of one stand-in, wired together."""
+class Application(XState):
+    """The state of one stand-in and the endpoints over it."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.timeline = Timeline(settings.seed, settings.kept)
-        self.ledger = Ledger(MonthUsage(settings.usage, settings.usage_cap, settings.cap_reset_day))
-        self.faults = XFaults()
-        self.rules = RulesEndpoint(self.timeline.use, settings.seed)
-        self.stream = StreamEndpoint(settings, self.timeline, self.rules, self.ledger, self.faults)
-        self.compliance = ComplianceEndpoints(settings)
-        self.control = Control(
-            settings, self.timeline, self.ledger, self.faults, self.stream, self.compliance
-        )
-        account = AccountEndpoints(self.ledger.usage, self.stream)
-        search = Search(settings, self.timeline, self.ledger.usage, self.stream)
+        super().__init__(settings)
+        self.rules = RulesEndpoint(self)
+        self.stream = StreamEndpoint(self)
+        self.compliance = ComplianceEndpoints(self)
+        account, search = AccountEndpoints(self, self.stream), Search(self)
         self.web = web.Application(middlewares=[self._guard], client_max_size=256 * 1024**2)
         self.web.add_routes(
             [
                 web.get(_STREAM, self.stream.get),
                 web.get(f"{_STREAM}/rules", self.rules.get),
                 web.post(f"{_STREAM}/rules", self.rules.post),
-                *search.routes(),
+                web.get("/2/tweets/search/{reach:recent|all}", search.search),
+                web.get("/2/tweets/counts/{reach:recent|all}", search.count),
                 web.get("/2/usage/tweets", account.usage),
                 web.get("/2/connections", account.connections),
-                web.delete("/2/connections/{endpoint_id}", account.end_connections),
                 web.post("/2/compliance/jobs", self.compliance.create),
                 web.get("/2/compliance/jobs", self.compliance.list),
                 web.get("/2/compliance/jobs/{id}", self.compliance.get),
-                web.put("/_standin/compliance/{id}/{key}/submission", self.compliance.upload),
-                web.get("/_standin/compliance/{id}/{key}/results", self.compliance.download),
-                *self.control.routes(),
+                web.put("/_standin/compliance/{id}/submission", self.compliance.upload),
+                web.get("/_standin/compliance/{id}/results", self.compliance.download),
+                *Control(self).routes(),
             ]
         )
 
@@ -74,25 +58,19 @@ class Application:
         refused = self._http_fault(request) or self._token_fault(request)
         if refused:
             if request.path == _STREAM:
-                self.stream.note(refused.status)
+                self.ledger.connect(refused.status)
             return refused
         try:
             return await handler(request)
         except InvalidRequestError as error:
             return error.answer()
-        except web.HTTPNotFound:
-            return problem(404, "Not Found", "Not Found")
-        except web.HTTPMethodNotAllowed:
-            return problem(405, "Method Not Allowed", "Method Not Allowed")
+        except web.HTTPError as error:
+            return problem(error.status)
 
     def _token_fault(self, request: web.Request) -> web.Response | None:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        token = token.strip()
-        wanted = self.settings.token
-        good = (
-            scheme.lower() == "bearer" and token and token != BAD_TOKEN and wanted in (None, token)
-        )
-        return None if good else unauthorized()
+        good = scheme.lower() == "bearer" and token not in ("", BAD_TOKEN)
+        return None if good and self.settings.token in (None, token) else problem(401)
 
     def _http_fault(self, request: web.Request) -> web.Response | None:
         fault = self.faults.http(request.method, request.path, self.ledger.delivered)
@@ -104,20 +82,8 @@ class Application:
             headers["Content-Type"] = fault["content_type"]
             return web.Response(body=fault["body"].encode(), status=status or 200, headers=headers)
         if fault["issue"]:
-            return refusal(fault["issue"], status, headers)
-        if status == 429:
-            return too_many_requests(headers)
-        if status == 401:
-            return unauthorized()
-        return problem(status, _TITLES.get(status, "Error"), _TITLES.get(status, "Error"))
-
-
-_TITLES = {
-    403: "Forbidden",
-    500: "Internal Server Error",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-}
+            return refusal(fault["issue"], headers, status)
+        return problem(status, headers if status == 429 else {})
 
 
 class XServer(StandIn):

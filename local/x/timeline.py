@@ -3,13 +3,15 @@
 import time
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 from operator import attrgetter
 from random import Random
 
 import orjson
 
 from local.x.posts import POOL, ActiveRule, Template, Templates
-from local.x.projection import NAMINGS, POST_NAMES, Projection
+from local.x.projection import Projection
 from local.x.snowflake import Snowflakes, made_at, stamp
 from local.x.vocabulary import accounts
 
@@ -24,45 +26,30 @@ _METRICS = (
 )
 
 
-def _counts(seed: int) -> dict[str, list[bytes]]:
+def _counts(seed: int) -> list[bytes]:
     rng = Random(f"counts:{seed}")
     rows = [(0,) * 6] * 12 + [
         tuple(int(rng.random() ** 4 * top) for top in (9, 4, 30, 3, 5, 900)) for _ in range(20)
     ]
-    return {
-        naming: [
-            orjson.dumps(
-                {
-                    POST_NAMES.get(name, name) if naming == "posts" else name: value
-                    for name, value in zip(_METRICS, row, strict=True)
-                }
-            )
-            for row in rows
-        ]
-        for naming in NAMINGS
-    }
+    return [orjson.dumps(dict(zip(_METRICS, row, strict=True))) for row in rows]
 
 
+@dataclass(slots=True, eq=False)
 class SyntheticPost:
     """One post: id, template, index of its ending and counts, ids of all its versions."""
 
-    __slots__ = ("charged", "counts", "history", "id", "tail", "template")
-
-    def __init__(
-        self, number: int, template: Template, tail: int, counts: int, history: tuple[int, ...]
-    ) -> None:
-        self.id = number
-        self.template = template
-        self.tail = tail
-        self.counts = counts
-        self.history = history
-        self.charged = False
+    id: int
+    template: Template
+    tail: int
+    counts: int
+    history: tuple[int, ...]
+    charged: bool = False
 
 
 class Timeline:
     """Makes posts for the active rules, the same texts in the same order for the same seed."""
 
-    def __init__(self, seed: int, kept: int) -> None:
+    def __init__(self, seed: int, kept: int = 300_000) -> None:
         self.posts: list[SyntheticPost] = []
         self.made = 0
         self._kept = kept
@@ -74,9 +61,14 @@ class Timeline:
         self._editable: deque[SyntheticPost] = deque(maxlen=48)
         self._templates = Templates((), self._people, seed)
 
-    def use(self, rules: list[ActiveRule]) -> None:
+    @property
+    def rules(self) -> tuple[ActiveRule, ...]:
+        """Return the active rules."""
+        return self._templates.rules
+
+    def use(self, rules: Iterable[ActiveRule]) -> None:
         """Match the posts made from now on against these rules."""
-        self._templates = Templates(rules, self._people, self._seed)
+        self._templates = Templates(tuple(rules), self._people, self._seed)
         self._editable.clear()
 
     def make(self, at: float | None = None) -> SyntheticPost | None:
@@ -115,21 +107,15 @@ class Timeline:
 
     def line(self, post: SyntheticPost, projection: Projection) -> bytes:
         """Return the post as the stream sends it, without the CRLF."""
-        own = b"%d" % post.id
-        history = post.history
-        if len(history) == 1:
-            first = versions = own
-        else:
-            first = b"%d" % history[0]
-            versions = b'","'.join([b"%d" % number for number in history])
+        versions = [b"%d" % number for number in post.history]
         template = post.template
         return template.format(projection) % {
-            b"I": own,
+            b"I": versions[-1],
             b"A": stamp(made_at(post.id)).encode(),
-            b"H": versions,
-            b"C": first,
+            b"H": b'","'.join(versions),
+            b"C": versions[0],
             b"T": template.tails[post.tail],
-            b"M": self._counts[projection.naming][post.counts],
+            b"M": self._counts[post.counts],
         }
 
     def between(self, first: int, end: int) -> list[SyntheticPost]:

@@ -7,6 +7,7 @@ import struct
 import sys
 import termios
 import time
+import uuid
 from collections import deque
 
 from local.x.ledger import Ledger
@@ -17,6 +18,7 @@ SEND_BUFFER = 16_384
 wait for it. X counts what it has sent, so what lies here is billed and not yet with the client. How
 much X itself lets lie is unknown; the 4 MB that Linux gives on the loopback are no property of X's.
 """
+_PATIENCE = 5.0  # seconds for the reader to take what was written before its connection is ended
 _BYTES_ACKED = 120  # offset of tcpi_bytes_acked in Linux's struct tcp_info
 
 
@@ -44,7 +46,10 @@ def queued(sock: socket.socket) -> int:
 
 
 class Wire:
-    """Writes lines to a connection and remembers which delivery each byte belongs to."""
+    """Writes lines to a connection and remembers which delivery each byte belongs to.
+
+    `opened` is in seconds since the epoch.
+    """
 
     def __init__(self, transport: asyncio.Transport, ledger: Ledger) -> None:
         self.transport = transport
@@ -59,6 +64,7 @@ class Wire:
         )
         self._written = 0
         self._marks: deque[tuple[int, int, list[int]]] = deque()
+        self.id, self.opened = str(uuid.uuid4()), time.time()
         self.last_write = time.monotonic()
 
     @property
@@ -77,13 +83,12 @@ class Wire:
         framed = b"%x\r\n%b%b" % (length, data, b"" if broken else b"\r\n")
         self.transport.write(framed)
         self._written += len(framed)
-        self._ledger.bytes += len(framed)
         self.last_write = time.monotonic()
 
-    def deliver(self, posts: list[SyntheticPost], lines: list[bytes]) -> bool:
-        """Write posts in one chunk and record them; False if the connection is gone."""
+    def deliver(self, posts: list[SyntheticPost], lines: list[bytes]) -> None:
+        """Write posts in one chunk and record them, unless the connection is gone."""
         if not self.alive:
-            return False
+            return
         lines.append(b"")
         self.write(b"\r\n".join(lines))
         if self._before is not None:
@@ -94,21 +99,17 @@ class Wire:
             if len(self._marks) > 1024:
                 self._forget()
         self._ledger.deliver(posts)
-        return self.alive
 
     def _forget(self) -> None:
         known = acknowledged(self._socket) or 0
         while self._marks and self._marks[0][0] <= known:
             self._marks.popleft()
 
-    async def drained(self, seconds: float) -> bool:
-        """Wait until the peer's kernel has everything; False if it does not take it in time."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and self.alive:
-            if self.waiting == 0 and queued(self._socket) == 0:
-                return True
+    async def drained(self) -> None:
+        """Wait until the peer's kernel has everything, or does not take it in time."""
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end and self.alive and self.waiting + queued(self._socket):
             await asyncio.sleep(0.002)
-        return False
 
     def finish(self) -> None:
         """Write the last chunk: the clean end of a chunked body."""
@@ -123,10 +124,11 @@ class Wire:
         self.transport.abort()
 
     def close(self) -> None:
-        """Let go of the socket, and take back deliveries that were never acknowledged."""
+        """End the connection, and take back deliveries that were never acknowledged."""
         if self._socket.fileno() != -1:
             self._settle()
             self._socket.close()
+        self.transport.close()
 
     def _settle(self) -> None:
         if self._before is None or not self._marks:

@@ -63,7 +63,7 @@ def reading(sound: Stack, x: XServer) -> Iterator[Stack]:
     x.settings.count = 0  # the connection alone
     reader = Collector(x)
     thread = reader.filter(threaded=True)
-    while not any(connection.occupies for connection in x.app.stream.connections):
+    while not x.app.stream.live:
         time.sleep(0.01)
     yield sound
     reader.disconnect()
@@ -135,9 +135,8 @@ def emptied(stack: Stack, x: XServer) -> None:
 
 def disconnected(stack: Stack, x: XServer) -> None:
     """No connection to the stream."""
-    for connection in x.app.stream.connections:
-        connection.killed = True
-    while any(connection.occupies for connection in x.app.stream.connections):
+    x.app.faults.add({"kind": "close"})
+    while x.app.stream.live:
         time.sleep(0.01)
 
 

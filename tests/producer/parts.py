@@ -97,7 +97,7 @@ def settled(x: XServer) -> set[int]:
     """Return the same once no connection is open: until then the stand-in cannot know what of its
     last posts arrived.
     """
-    wait_for(lambda: not x.app.stream.live, what="the stand-in to see the end of the connection")
+    wait_for(lambda: not x.app.stream.wires, what="the stand-in to see the end of the connection")
     return delivered(x)
 
 

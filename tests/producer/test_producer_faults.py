@@ -282,8 +282,7 @@ def test_a_reader_that_stands_still_buys_no_more(
     def slow(budget: Budget, posts: int, size: float) -> bool:
         if budget.used >= 900 and not stood.is_set():
             stood.set()
-            wire = x.app.stream.live[0].wire
-            assert wire is not None
+            (wire,) = x.app.stream.live
             wait_for(lambda: wire.waiting, 60, what="X to hold posts back")
         return read(budget, posts, size)
 

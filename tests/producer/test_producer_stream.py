@@ -380,7 +380,7 @@ def test_stop_is_at_once_and_loses_nothing(make_x: Callable[..., XServer]) -> No
     thread.join(10)
     assert time.monotonic() - begin < 4
     assert ends[0].reason == "shutdown"
-    while x.app.stream.live:
+    while x.app.stream.wires:
         time.sleep(0.01)
     assert len(handler.lines) >= len(x.app.ledger.lost) - sum(x.app.ledger.lost)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from local.x import XServer
-from tests.x.clients import STREAM, TOKEN, connected, delete, get, post, read, stats, until
+from tests.x.clients import STREAM, TOKEN, connected, get, post, read, stats, until
 
 Start = Callable[..., XServer]
 PATHS = (
@@ -45,7 +45,7 @@ def test_a_configured_token_is_the_only_one_and_can_be_rotated(start: Start) -> 
         return get(f"{server.url}{STREAM}/rules", headers=headers).status_code
 
     assert (status("first"), status("second")) == (200, 401)
-    post(f"{server.url}/_standin/settings", json={"token": "second"})
+    server.settings.token = "second"
     assert (status("first"), status("second")) == (401, 200)
 
 
@@ -61,62 +61,52 @@ def test_usage_has_the_shape_of_x(start: Start) -> None:
         "project_id": "1369785403853424",
         "project_usage": "1040",
     }
-    asked = {"usage.fields": "daily_project_usage,daily_client_app_usage"}
+    asked = {"usage.fields": "daily_project_usage"}
     daily = get(url, params=asked, headers=TOKEN).json()["data"]
     (today,) = daily["daily_project_usage"]["usage"]
     assert today["usage"] == "40"
     assert today["date"] == time.strftime("%Y-%m-%dT00:00:00.000Z", time.gmtime())
-    assert daily["daily_client_app_usage"][0]["usage"] == [today]
 
 
 def test_a_post_is_charged_once(start: Start) -> None:
     """Backfill and search of a delivered post cost nothing more; a post never sent costs once."""
     server = start(rate=0.0, count=30)
     read(server, 30)
-    until(lambda: stats(server)["connected"] == 0)
+    until(lambda: not server.app.stream.wires)
     read(server, 30, backfill_minutes="5")
     query = {"query": "data", "max_results": "100"}
     get(f"{server.url}/2/tweets/search/recent", params=query, headers=TOKEN)
     assert stats(server)["usage"] == 30
 
 
-def test_unknown_usage_fields_and_days_are_refused(start: Start) -> None:
-    """Wrong parameters get a 400 that names them."""
+def test_unknown_usage_fields_are_refused(start: Start) -> None:
+    """A wrong name gets a 400 that names it."""
     url = f"{start(rules=()).url}/2/usage/tweets"
-    for params in ({"usage.fields": "nonsense"}, {"days": "91"}, {"days": "x"}):
-        answer = get(url, params=params, headers=TOKEN)
-        assert answer.status_code == 400
-        assert next(iter(params.values())) in answer.text
+    answer = get(url, params={"usage.fields": "nonsense"}, headers=TOKEN)
+    assert answer.status_code == 400
+    assert "nonsense" in answer.text
 
 
-def test_connections_are_listed_and_can_be_ended(start: Start) -> None:
-    """An open connection is active; DELETE ends it with a ForceDisconnect message."""
+def test_connections_are_listed(start: Start) -> None:
+    """An open connection is told with its beginning, an ended one is not."""
     server = start()
     url = f"{server.url}/2/connections"
-    with connected(server) as response:
-        lines = response.iter_lines()
-        next(lines)
+    with connected(server):
         (active,) = get(url, headers=TOKEN).json()["data"]
         assert active["endpoint_name"] == "filtered_stream"
-        ended = delete(f"{url}/filtered_stream", headers=TOKEN).json()["data"]
-        assert ended["successful_kills"] == 1
-        assert any("ForceDisconnect" in line for line in lines)
-    assert get(url, headers=TOKEN).json()["meta"]["result_count"] == 0
-    (past,) = get(url, params={"status": "inactive"}, headers=TOKEN).json()["data"]
-    assert past["id"] == active["id"]
-    assert past["disconnect_reason"] == "force_disconnect"
-    assert read(server, 1)
+        assert active["connected_at"].startswith(time.strftime("%Y-%m-", time.gmtime()))
+    until(lambda: not server.app.stream.live)
+    assert get(url, headers=TOKEN).json() == {"data": [], "meta": {"result_count": 0}}
 
 
 def test_settings_change_while_it_runs(start: Start) -> None:
-    """Rate and usage can be set; what cannot be changed is refused."""
+    """The rate can be set; what cannot be changed is refused."""
     server = start(rate=1.0)
     url = f"{server.url}/_standin/settings"
-    assert post(url, json={"rate": 500.0, "usage": 9000}).status_code == 200
+    assert post(url, json={"rate": 500.0}).status_code == 200
     began = time.monotonic()
     read(server, 50)
     assert time.monotonic() - began < 5
-    assert stats(server)["usage"] >= 9050
     assert post(url, json={"seed": 3}).status_code == 400
     assert "rate is -1" in post(url, json={"rate": -1}).json()["error"]
 

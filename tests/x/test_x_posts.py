@@ -16,8 +16,8 @@ from local.x.snowflake import EPOCH, Snowflakes, made_at, stamp
 from local.x.timeline import SyntheticPost, Timeline
 from tests.x.clients import ALL_FIELDS
 
-FULL = Projection.of(ALL_FIELDS, "tweets")
-PLAIN = Projection.of({"tweet.fields": ALL_FIELDS["tweet.fields"]}, "tweets")
+FULL = Projection.of(ALL_FIELDS)
+PLAIN = Projection.of({"tweet.fields": ALL_FIELDS["tweet.fields"]})
 
 
 def rule(number: int, value: str) -> ActiveRule:
@@ -142,7 +142,7 @@ def test_reposts_are_cut_and_the_original_comes_when_asked() -> None:
     the request expands it, with its own entities at their places.
     """
     timeline, made = posts(3000, "movies is:retweet")
-    asked = Projection.of({**ALL_FIELDS, "expansions": "referenced_tweets.id"}, "tweets")
+    asked = Projection.of({**ALL_FIELDS, "expansions": "referenced_tweets.id"})
     cut = 0
     for post in made:
         assert "includes" not in json.loads(timeline.line(post, PLAIN))
@@ -167,36 +167,19 @@ def test_reposts_are_cut_and_the_original_comes_when_asked() -> None:
                for p in made)  # fmt: skip
 
 
-def test_media_and_places_come_when_asked() -> None:
-    """Pictures and places of a post are keys, and objects only where they are expanded."""
-    fields = {**ALL_FIELDS, "tweet.fields": "attachments,geo"}
-    wide = fields | {"expansions": "attachments.media_keys,geo.place_id", "media.fields": "url"}
-    timeline, made = posts(20, "cat has:images place_country:DE")
-    for post in made:
-        bare = json.loads(timeline.line(post, Projection.of(fields, "tweets")))
-        full = json.loads(timeline.line(post, Projection.of(wide, "tweets")))
-        (media,), (place,) = full["includes"]["media"], full["includes"]["places"]
-        assert bare["data"]["attachments"]["media_keys"] == [media["media_key"]]
-        assert bare["data"]["geo"]["place_id"] == place["id"]
-        assert set(bare["includes"]) == {"users"}
-        assert set(media) == {"media_key", "type", "url"}
-        assert set(place) == {"id", "full_name"}
-
-
 def test_both_generations_of_names_are_taken() -> None:
     """The names of OpenAPI 2.168 ask for the same; an unknown name is refused with the list."""
     old = Projection.of(
-        {"tweet.fields": "note_tweet,paid_partnership", "expansions": "referenced_tweets.id"},
-        "posts",
+        {"tweet.fields": "note_tweet,paid_partnership", "expansions": "referenced_tweets.id"}
     )
     new = Projection.of(
-        {"post.fields": "note_post,paid_partnership", "expansions": "referenced_posts"}, "posts"
+        {"tweet.fields": "note_post,paid_partnership", "expansions": "referenced_posts"}
     )
     assert old == new
     with pytest.raises(
         InvalidRequestError, match=r"media.fields.*\[colour\] is not one of \[alt_text,"
     ):
-        Projection.of({"media.fields": "colour"}, "tweets")
+        Projection.of({"media.fields": "colour"})
 
 
 def test_a_long_text_is_cut_and_kept_whole_in_note_tweet() -> None:

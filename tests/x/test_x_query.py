@@ -1,67 +1,65 @@
 """The rule language: what matches, and what X would refuse."""
 
-from typing import Any
-
 import pytest
 
 from local.x.query import QueryError, Subject, fold, parse
 
 
-def post(text: str = "Big data is here, 데이터 분석은 재미있다", **more: Any) -> Subject:
+def post(*marks: str, text: str = "Big data is here, 데이터 분석은 재미있다") -> Subject:
     """Return a post as a rule sees it."""
-    given = {"author": frozenset({"minji", "42"}), "lang": "ko", "marks": frozenset(), **more}
-    return Subject(text=fold(text), **given)
+    usual = frozenset({"from:minji", "from:42", "lang:ko"})
+    return Subject(fold(text), usual | {*marks})
 
 
-RETWEET = {"marks": frozenset({"is:retweet", "has:links", "has:hashtags", "has:mentions"})}
+RETWEET = ("is:retweet", "has:links", "has:hashtags", "has:mentions")
 
 
 @pytest.mark.parametrize(
-    ("rule", "more", "expected"),
+    ("rule", "marks", "expected"),
     [
-        ("data", {}, True),
-        ("DATA", {}, True),
-        ("dat", {}, False),
-        ("분석", {}, True),
-        ('"big data"', {}, True),
-        ('"data big"', {}, False),
-        ("big here", {}, True),
-        ("big absent", {}, False),
-        ("absent OR data", {}, True),
-        ("absent data OR big", {}, True),
-        ("absent (data OR big)", {}, False),
-        ("data -here", {}, False),
-        ("data -absent", {}, True),
-        ('data -"big data"', {}, False),
-        ("data -(absent OR here)", {}, False),
-        ("#Seoul", {"hashtags": frozenset({"seoul"})}, True),
-        ("#Seoul", {}, False),
-        ("@Bob", {"mentions": frozenset({"bob"})}, True),
-        ("from:Minji", {}, True),
-        ("from:42", {}, True),
-        ("from:other", {}, False),
-        ("data lang:ko", {}, True),
-        ("data lang:en", {}, False),
-        ("data is:retweet", {}, False),
+        ("data", (), True),
+        ("DATA", (), True),
+        ("dat", (), False),
+        ("분석", (), True),
+        ('"big data"', (), True),
+        ('"data big"', (), False),
+        ("big here", (), True),
+        ("big absent", (), False),
+        ("absent OR data", (), True),
+        ("absent data OR big", (), True),
+        ("absent (data OR big)", (), False),
+        ("data -here", (), False),
+        ("data -absent", (), True),
+        ('data -"big data"', (), False),
+        ("data -(absent OR here)", (), False),
+        ("#Seoul", ("#:seoul",), True),
+        ("#Seoul", (), False),
+        ("@Bob", ("@:bob",), True),
+        ("from:Minji", (), True),
+        ("from:42", (), True),
+        ("from:other", (), False),
+        ("data lang:ko", (), True),
+        ("data lang:en", (), False),
+        ("data is:retweet", (), False),
         ("data is:retweet", RETWEET, True),
         ("data -is:retweet", RETWEET, False),
         ("data has:links has:hashtags has:mentions", RETWEET, True),
-        ("data has:links", {}, False),
-        ("data is:quote", {"marks": frozenset({"is:quote"})}, True),
-        ("data is:reply", {"marks": frozenset({"is:reply"})}, True),
+        ("data has:links", (), False),
+        ("data is:quote", ("is:quote",), True),
+        ("data is:reply", ("is:reply",), True),
     ],
 )
-def test_a_rule_matches_as_x_documents(rule: str, more: dict[str, Any], expected: bool) -> None:
+def test_a_rule_matches_as_x_documents(rule: str, marks: tuple[str, ...], expected: bool) -> None:
     """Each supported operator, alone and combined, matches what X's documentation says."""
-    assert parse(rule).matches(post(**more)) is expected
+    assert parse(rule).matches(post(*marks)) is expected
 
 
 def test_an_emoji_and_a_hashtag_text_are_keywords() -> None:
     """An emoji matches where it stands, and a keyword matches the word of a hashtag."""
-    subject = post("좋아요 🔥🔥 #data")
+    subject = post(text="좋아요 🔥🔥 #data")
     assert parse("🔥").matches(subject)
     assert parse("data").matches(subject)
-    assert parse("data").matches(post("今日はdataについて"))
+    assert parse("data").matches(post(text="今日はdataについて"))
     assert not parse("😀").matches(subject)
 
 
@@ -87,23 +85,12 @@ def test_an_emoji_and_a_hashtag_text_are_keywords() -> None:
         ("cat and dog", "Ambiguous use of and"),
         ("cat or dog", "Ambiguous use of or"),
         ("cat lang:klingon", "'klingon' is not a supported language code"),
-        ("from:" + "a" * 28, "handle of 1 to 15"),
-        ("to:a-b", "handle of 1 to 15"),
-        ("@" + "a" * 16, "invalid character or length"),
-        ("cat sample:0", "from 1 to 100"),
-        ("cat sample:101", "from 1 to 100"),
-        ("cat -sample:10", "must not be negated"),
         ("sample:10", "cannot be used as a standalone operator"),
         ("has:images", "cannot be used as a standalone operator"),
         ("cat has:pictures", "invalid operator 'has:pictures'"),
-        ("cat is:nullcast", "must be negated"),
-        ("place_country:Germany", "country code of two letters"),
-        ("conversation_id:me", "is not a post id"),
-        ("point_radius:[1 2", "missing ']'"),
-        ('"big data"~7', "from 1 to 6"),
         ('embedding:"cats"', "not available in current product"),
-        ("cat #", "invalid character or length in '#'"),
-        ("@", "invalid character or length in '@'"),
+        ("cat #", "no viable alternative at input '#'"),
+        ("cat -", "no viable alternative at input '-'"),
         ("(" * 512 + "cat" + ")" * 509, "groups one within another"),
     ],
 )
@@ -152,11 +139,3 @@ def test_words_near_each_other() -> None:
     """A proximity match needs each of its words."""
     assert parse('"data here"~3').matches(post())
     assert not parse('"data absent"~3').matches(post())
-
-
-def test_a_sample_is_a_share() -> None:
-    """sample:25 takes about a quarter, by author, the same each time."""
-    subjects = [post(author=frozenset({str(number)})) for number in range(2000)]
-    taken = [number for number, one in enumerate(subjects) if parse("data sample:25").matches(one)]
-    assert 400 < len(taken) < 600
-    assert taken == [n for n, one in enumerate(subjects) if parse("data sample:25").matches(one)]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import tweepy
 
 from local.x import XServer
-from tests.x.clients import RULES, TOKEN, Collector, connected, get, post, read
+from tests.x.clients import RULES, TOKEN, Collector, connected, post, read
 
 Start = Callable[..., XServer]
 
@@ -70,21 +70,6 @@ def test_an_unknown_rule_cannot_be_deleted(start: Start) -> None:
     answer = Collector(start()).delete_rules(["123"])
     assert answer.meta["summary"] == {"deleted": 0, "not_deleted": 1}
     assert "Rule does not exist" in answer.errors[0]["errors"][0]["message"]
-
-
-def test_rules_are_listed_in_pages_and_by_id(start: Start) -> None:
-    """max_results, pagination_token and ids select rules."""
-    server = start(rules=tuple((f"word{n}", None) for n in range(5)))
-    url = server.url + RULES
-    first = get(url, params={"max_results": "3"}, headers=TOKEN).json()
-    token = first["meta"]["next_token"]
-    rest = get(url, params={"max_results": "3", "pagination_token": token}, headers=TOKEN).json()
-    assert [rule["value"] for rule in first["data"] + rest["data"]] == [
-        f"word{n}" for n in range(5)
-    ]
-    assert "next_token" not in rest["meta"]
-    one = get(url, params={"ids": first["data"][1]["id"]}, headers=TOKEN).json()
-    assert [rule["value"] for rule in one["data"]] == ["word1"]
 
 
 def test_there_can_be_a_thousand_rules_and_no_more(start: Start) -> None:

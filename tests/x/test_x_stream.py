@@ -78,17 +78,6 @@ def test_expansions_bring_users_and_referenced_posts(start: Start) -> None:
     assert mentioned in [user["id"] for user in retweet["includes"]["users"]]
 
 
-def test_the_newer_names_can_be_had(start: Start) -> None:
-    """With naming="posts" the response fields carry the names of spec 2.167."""
-    server = start(rate=0.0, naming="posts")
-    lines = read(server, 200, **{**ALL_FIELDS, "expansions": "author_id,referenced_tweets.id"})
-    assert all("edit_history_post_ids" in line["data"] for line in lines)
-    assert all("repost_count" in line["data"]["public_metrics"] for line in lines)
-    assert any("referenced_posts" in line["data"] for line in lines)
-    assert any("posts" in line["includes"] for line in lines)
-    assert not any(name in json.dumps(lines) for name in ("referenced_tweets", "retweet_count"))
-
-
 def test_an_unknown_field_is_a_400(start: Start) -> None:
     """A field that X does not know is named in the problem."""
     with connected(start(), **{"tweet.fields": "created_at,nonsense"}) as response:
@@ -103,14 +92,13 @@ def test_the_stream_is_chunked_and_kept_alive(start: Start) -> None:
         assert response.headers["transfer-encoding"] == "chunked"
         raw = response.iter_raw()
         assert [next(raw) for _ in range(3)] == [b"\r\n"] * 3
-    assert stats(server)["keepalives"] >= 3
 
 
 def test_a_busy_stream_sends_no_keep_alives(start: Start) -> None:
     """Keep-alives are for silence only."""
-    server = start(rate=200.0, keep_alive=0.3)
-    read(server, 120)
-    assert stats(server)["keepalives"] == 0
+    with connected(start(rate=200.0, keep_alive=0.3)) as response:
+        lines = response.iter_lines()
+        assert all(next(lines) for _ in range(120))
 
 
 def test_without_rules_a_connect_is_a_409(start: Start) -> None:
@@ -173,28 +161,22 @@ def test_count_ends_the_posts_but_not_the_stream(start: Start) -> None:
 
 
 def test_no_posts_are_made_without_a_reader(start: Start) -> None:
-    """Between two connections nothing is missed unless the settings ask for it."""
+    """Between two connections nothing is made, so nothing is missed."""
     server = start(rate=0.0, count=5000)
     read(server, 1)
-    until(lambda: stats(server)["connected"] == 0)
+    until(lambda: not server.app.stream.wires)
     made = stats(server)["made"]
     time.sleep(0.2)
     assert stats(server)["made"] == made
     assert get(f"{server.url}/_standin/missed").text.count("\n") == stats(server)["unacknowledged"]
 
 
-def test_with_keep_posting_a_pause_is_missed_and_can_be_had_by_backfill(start: Start) -> None:
-    """Posts of a pause are not streamed later, but backfill_minutes replays them, with doubles."""
-    server = start(rate=200.0, keep_posting=True)
-    before = {line["data"]["id"] for line in read(server, 20)}
-    time.sleep(0.4)
-    after = {line["data"]["id"] for line in read(server, 20)}
-    missed = set(get(f"{server.url}/_standin/missed").text.split())
-    assert 40 < len(missed) < 200
-    assert not missed & (before | after)
-    replayed = {line["data"]["id"] for line in read(server, len(missed) + 40, backfill_minutes="1")}
-    assert missed <= replayed
-    assert before <= replayed
+def test_backfill_sends_again_what_was_made(start: Start) -> None:
+    """With backfill_minutes the posts of that time come first, doubles among them."""
+    server = start(rate=0.0, count=30)
+    before = [line["data"]["id"] for line in read(server, 30)]
+    until(lambda: not server.app.stream.live)
+    assert [line["data"]["id"] for line in read(server, 30, backfill_minutes="1")] == before
 
 
 def test_backfill_is_one_to_five_minutes(start: Start) -> None:
@@ -218,18 +200,7 @@ def test_a_slow_reader_pauses_the_posts(start: Start) -> None:
         raw = response.iter_raw()
         next(raw)
         until(lambda: stats(server)["made"] == made_later(server))
-        assert server.app.stream.live[0].wire is not None
-        assert server.app.stream.live[0].wire.waiting < 512 * 1024
-
-
-def test_a_slow_reader_is_disconnected_where_asked_for(start: Start) -> None:
-    """With slow_reader set, X's SlowReader message ends the connection after what was sent."""
-    server = start(rate=0.0, slow_reader=0.2)
-    with connected(server) as response:
-        until(lambda: "slow_reader_disconnect" in stats(server)["faults"])
-        *posts, last = [line for line in response.iter_lines() if line]
-    assert json.loads(last)["errors"][0]["disconnect_type"] == "SlowReader"
-    assert len(posts) >= stats(server)["delivered"]
+        assert server.app.stream.live[0].waiting < 512 * 1024
 
 
 def test_what_never_reached_the_client_is_not_delivered(start: Start) -> None:
@@ -241,30 +212,19 @@ def test_what_never_reached_the_client_is_not_delivered(start: Start) -> None:
     time.sleep(0.5)
     written = stats(server)["delivered"]
     client.close()
-    until(lambda: stats(server)["connected"] == 0)
+    until(lambda: not server.app.stream.wires)
     after = stats(server)
     assert after["unacknowledged"] > 0
     assert after["delivered"] + after["unacknowledged"] >= written
     assert len(delivered(server)) == after["delivered"]
 
 
-def test_stats_tell_bytes_and_connects(start: Start) -> None:
-    """The figures that a test compares are there."""
-    server = start()
-    lines = read(server, 10)
-    until(lambda: stats(server)["connected"] == 0)
-    found = stats(server)
-    assert found["delivered"] >= 10
-    assert found["bytes"] > sum(len(line["data"]["text"].encode()) for line in lines)
-    assert abs(found["connects"][0]["at"] - time.time()) < 30
-
-
-def test_delivered_can_be_read_on_from_a_position(start: Start) -> None:
-    """Since and X-Next page through the delivered posts, each with its time."""
+def test_delivered_can_be_read_from_a_position(start: Start) -> None:
+    """Since and limit choose among the delivered posts, each with its time."""
     server = start(rate=0.0, count=25)
     read(server, 25)
-    first = get(f"{server.url}/_standin/delivered", params={"limit": 10})
-    rest = get(f"{server.url}/_standin/delivered", params={"since": first.headers["X-Next"]})
-    assert len(first.text.splitlines()) == 10
-    assert len(rest.text.splitlines()) == 15
-    assert abs(float(first.text.split()[1]) - time.time()) < 30
+    asked = {"since": 10, "limit": 10}
+    some = get(f"{server.url}/_standin/delivered", params=asked).text.splitlines()
+    assert [line.split()[0] for line in some] == delivered(server)[10:20]
+    assert abs(float(some[0].split()[1]) - time.time()) < 30
+    assert abs(stats(server)["connects"][0]["at"] - time.time()) < 30
