@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -213,10 +213,13 @@ class _Loop(asyncio.SelectorEventLoop):
     """An event loop whose servers have no patience with half-open connections."""
 
     async def create_server(self, protocol_factory: Any, *args: Any, **more: Any) -> Any:
-        return await super().create_server(lambda: _Head(protocol_factory()), *args, **more)
+        def head() -> Any:
+            return _Head(protocol_factory())
+
+        return await super().create_server(head, *args, **more)
 
 
-class _Head(asyncio.Protocol):
+class _Head:
     """Ends a connection that does not ask in time, and hands on all that happens to it."""
 
     def __init__(self, inner: asyncio.Protocol) -> None:
@@ -224,9 +227,11 @@ class _Head(asyncio.Protocol):
         self._head = b""
         self._limit: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        loop, abort = asyncio.get_running_loop(), cast(asyncio.Transport, transport).abort
-        self._limit = loop.call_later(HEAD_SECONDS, abort)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self._limit = asyncio.get_running_loop().call_later(HEAD_SECONDS, transport.abort)
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -236,15 +241,6 @@ class _Head(asyncio.Protocol):
                 self._limit.cancel()
                 self._limit = None
         self._inner.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        return self._inner.eof_received()
-
-    def pause_writing(self) -> None:
-        self._inner.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._inner.resume_writing()
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._limit:

@@ -37,7 +37,7 @@ def address(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         with XServer() as x:
             yield f"{x.url}/_standin/stats"
     else:
-        with PubSubServer(control_port=0) as pubsub:
+        with PubSubServer() as pubsub:
             yield f"{pubsub.control_url}/stats"
 
 

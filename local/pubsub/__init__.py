@@ -6,8 +6,6 @@ Subscriptions do not expire from disuse (`expiration_policy` is only stored). Wi
 PUBSUB_EMULATOR_HOST the official client takes no message above gRPC's default of 4 MiB.
 """
 
-from local.pubsub.broker import PubSubFaults
-from local.pubsub.journal import JournalError
 from local.pubsub.server import PubSubServer
 
-__all__ = ["JournalError", "PubSubFaults", "PubSubServer"]
+__all__ = ["PubSubServer"]

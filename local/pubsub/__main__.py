@@ -14,7 +14,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = standin.OneLineParser(prog="python -m local.pubsub", description=__doc__)
     parser.add_argument("--port", type=standin.port, default=8085, help="gRPC, 0 for a free one")
     parser.add_argument("--data-dir", type=Path, help="unacknowledged messages survive here")
-    parser.add_argument("--control-port", type=standin.port, help="GET /stats, POST /faults")
+    parser.add_argument(
+        "--control-port", type=standin.port, default=0, help="GET /stats, POST /faults"
+    )
     options = vars(parser.parse_args(argv))
     logging.basicConfig(level=logging.INFO, format="pubsub %(levelname)s %(message)s")
     return standin.main("pubsub", lambda: PubSubServer(**options), JournalError)

@@ -8,7 +8,7 @@ import random
 import sqlite3
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from google.pubsub_v1 import types
@@ -24,11 +24,11 @@ from local.pubsub.refusal import (
     merged,
     not_found,
 )
-from local.pubsub.subscription import Pending, Subscription, dead_letter
+from local.pubsub.subscription import Pending, PubsubMessage, Subscription, dead_letter
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-DELETED_TOPIC = "_deleted-topic_"
 EMPTY_PULL_SECONDS = 10.0  # Google answers an idle Pull empty after a bounded, unstated time
 
 TopicMessage: Any = types.Topic.pb()
@@ -118,20 +118,18 @@ class Broker:
 
     def get_topic(self, request: Any) -> Any:
         """Return its settings."""
-        return self._topic(request.topic).config
+        return _known(self.topics, request.topic).config
 
     def update_topic(self, request: Any) -> Any:
         """Change the masked settings."""
-        topic = self._topic(request.topic.name)
+        topic = _known(self.topics, request.topic.name)
         topic.config = merged(topic.config, request.topic, request.update_mask, check_topic)
         self._save(topic.config)
         return topic.config
 
     def delete_topic(self, request: Any) -> None:
-        """Its subscriptions keep their backlog, as Google's do."""
-        for subscription in self._topic(request.topic).subscriptions.values():
-            subscription.config.topic = DELETED_TOPIC
-            self._save(subscription.config)
+        """Remove it; its subscriptions keep their backlog, as Google's do."""
+        _known(self.topics, request.topic)
         del self.topics[request.topic]
         self._journal.drop(request.topic)
 
@@ -150,7 +148,7 @@ class Broker:
         check_subscription(request)
         if request.name in self.subscriptions:
             raise already_exists(request.name)
-        self._topic(request.topic)
+        _known(self.topics, request.topic)
         self._check_dead_letter_topic(request)
         self._attach(request)
         self._save(request)
@@ -158,12 +156,12 @@ class Broker:
 
     def get_subscription(self, request: Any) -> Any:
         """Return its settings, with Google's defaults."""
-        return self._subscription(request.subscription).config
+        return _known(self.subscriptions, request.subscription).config
 
     def update_subscription(self, request: Any) -> Any:
         """Change the masked settings."""
         wanted = request.subscription
-        subscription = self._subscription(wanted.name)
+        subscription = _known(self.subscriptions, wanted.name)
         config = merged(subscription.config, wanted, request.update_mask, check_subscription)
         self._check_dead_letter_topic(config)
         subscription.config = config
@@ -173,7 +171,7 @@ class Broker:
 
     def delete_subscription(self, request: Any) -> None:
         """Remove it and its backlog."""
-        subscription = self._subscription(request.subscription)
+        subscription = _known(self.subscriptions, request.subscription)
         del self.subscriptions[request.subscription]
         if topic := self.topics.get(subscription.config.topic):
             del topic.subscriptions[request.subscription]
@@ -182,14 +180,14 @@ class Broker:
 
     def acknowledge(self, request: Any) -> None:
         """Settle deliveries."""
-        subscription = self._subscription(request.subscription)
-        for ack_id in _some(request.ack_ids):
+        subscription = _known(self.subscriptions, request.subscription)
+        for ack_id in request.ack_ids:
             subscription.acknowledge(ack_id)
 
     def modify_ack_deadline(self, request: Any) -> None:
         """Lease deliveries anew; 0 seconds is a negative acknowledgement."""
-        subscription = self._subscription(request.subscription)
-        for ack_id in _some(request.ack_ids):
+        subscription = _known(self.subscriptions, request.subscription)
+        for ack_id in request.ack_ids:
             subscription.modify_deadline(ack_id, request.ack_deadline_seconds)
 
     async def pull(self, request: Any) -> Any:
@@ -200,7 +198,7 @@ class Broker:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(EMPTY_PULL_SECONDS):
                 while not leases and not request.return_immediately:
-                    await self._subscription(request.subscription).available.wait()
+                    await _known(self.subscriptions, request.subscription).available.wait()
                     leases = self._lease(request)
         return PullResponse(received_messages=leases)
 
@@ -231,19 +229,9 @@ class Broker:
             },
         }
 
-    def _topic(self, name: str) -> BrokerTopic:
-        if name not in self.topics:
-            raise not_found(name)
-        return self.topics[name]
-
-    def _subscription(self, name: str) -> Subscription:
-        if name not in self.subscriptions:
-            raise not_found(name)
-        return self.subscriptions[name]
-
     def _check_dead_letter_topic(self, config: Any) -> None:
         if config.HasField("dead_letter_policy"):
-            self._topic(config.dead_letter_policy.dead_letter_topic)
+            _known(self.topics, config.dead_letter_policy.dead_letter_topic)
 
     def _save(self, config: Any) -> None:
         self._journal.save(config.name, config.SerializeToString())
@@ -258,7 +246,7 @@ class Broker:
 
     def _publish(self, name: str, messages: Any) -> list[str]:
         """Write messages and hand them to the topic's subscriptions; returns their ids."""
-        topic, epoch = self._topic(name), time.time()
+        topic, epoch = _known(self.topics, name), time.time()
         rows = []
         for pb in messages:
             identity = next(self._ids)
@@ -274,22 +262,21 @@ class Broker:
 
     def _lease(self, request: Any) -> list[Any]:
         """What a pull takes now, as ReceivedMessages: the attempt shows under a policy only."""
-        subscription = self._subscription(request.subscription)
+        subscription = _known(self.subscriptions, request.subscription)
         config = subscription.config
         if config.push_config.push_endpoint:
             raise Refusal(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 "This method is not supported for this subscription type.",
             )
-        limit = min(request.max_messages, 1000)
-        counted = config.HasField("dead_letter_policy")
+        most, seconds = min(request.max_messages, 1000), config.ack_deadline_seconds
         return [
             {
                 "ack_id": lease.ack_id,
-                "message": types.PubsubMessage.pb().FromString(lease.pending.raw),
-                "delivery_attempt": lease.pending.attempt if counted else 0,
+                "message": PubsubMessage.FromString(lease.pending.raw),
+                "delivery_attempt": config.HasField("dead_letter_policy") * lease.pending.attempt,
             }
-            for lease in subscription.take(limit, lease_seconds=config.ack_deadline_seconds)
+            for lease in subscription.take(most, lease_seconds=seconds)
         ]
 
     def _settled(self, subscription: Subscription, pending: Pending) -> None:
@@ -305,7 +292,7 @@ class Broker:
         return True
 
 
-def _some(ack_ids: Any) -> Any:
-    if not ack_ids:
-        raise invalid("No ack ids specified.")
-    return ack_ids
+def _known(resources: dict[str, T], name: str) -> T:
+    if name not in resources:
+        raise not_found(name)
+    return resources[name]

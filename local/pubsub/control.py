@@ -6,11 +6,10 @@ GET /v3/projects/P/timeSeries is Cloud Monitoring's, of the two metrics that `tw
 """
 
 import re
-from typing import Any
 
 from aiohttp import web
 
-from local.pubsub.broker import Broker
+from local.pubsub.broker import Broker, PubSubFaults
 from local.standin import does, shows
 
 
@@ -25,7 +24,7 @@ def control_app(broker: Broker) -> web.Application:
     app.add_routes(
         [
             web.get("/stats", shows(broker.stats)),
-            web.post("/faults", does(lambda wanted: _apply(broker, wanted))),
+            web.post("/faults", does(lambda wanted: _apply(broker.faults, **wanted))),
             web.get("/v3/projects/{project}/timeSeries", series),
         ]
     )
@@ -48,16 +47,14 @@ def _series(broker: Broker, project: str, wanted: str) -> list[dict[str, object]
     return [{"points": [{"value": {"int64Value": str(values[named[1]])}}]}]
 
 
-def _apply(broker: Broker, wanted: object) -> dict[str, Any]:
-    if not isinstance(wanted, dict) or not wanted:
-        raise TypeError('the body must be a JSON object, such as {"redeliver": 0.1, "count": 10}')
-    unknown = sorted(wanted.keys() - {"publish_unavailable_seconds", "redeliver", "count"})
-    if unknown:
-        raise TypeError(
-            f"unknown key {unknown[0]!r}; known: publish_unavailable_seconds, redeliver, count"
-        )
-    if "redeliver" in wanted or "count" in wanted:
-        broker.faults.redeliver(float(wanted.get("redeliver", 0)), int(wanted.get("count", 0)))
-    if "publish_unavailable_seconds" in wanted:
-        broker.faults.publish_unavailable(float(wanted["publish_unavailable_seconds"]))
+def _apply(
+    faults: PubSubFaults,
+    publish_unavailable_seconds: float | None = None,
+    redeliver: float = 0,
+    count: int = 0,
+) -> dict[str, object]:
+    if redeliver or count:
+        faults.redeliver(redeliver, count)
+    if publish_unavailable_seconds is not None:
+        faults.publish_unavailable(publish_unavailable_seconds)
     return {}

@@ -30,8 +30,9 @@ _RANGES = {
     "retry_policy.maximum_backoff": (600, 0, 600),
 }
 """Settings of a subscription: default, least and most, durations in seconds."""
-_TOPIC_REFUSED = ("schema_settings", "ingestion_data_source_settings", "message_transforms")
-_SUBSCRIPTION_REFUSED = (
+_REFUSED = (
+    "schema_settings",
+    "ingestion_data_source_settings",
     "bigquery_config",
     "cloud_storage_config",
     "bigtable_config",
@@ -101,7 +102,7 @@ def _at_most(what: str, value: int, limit: int) -> None:
 def check_topic(topic: Any) -> None:
     """Refuse a topic that is invalid or asks for what is not implemented."""
     _check_name(topic.name, "topics")
-    _refuse(topic, _TOPIC_REFUSED)
+    _refuse(topic)
     if topic.HasField("message_retention_duration"):
         _check_range(topic, "message_retention_duration")
 
@@ -109,12 +110,9 @@ def check_topic(topic: Any) -> None:
 def check_subscription(subscription: Any) -> None:
     """Fill in the defaults; refuse what is invalid or not implemented."""
     _check_name(subscription.name, "subscriptions")
-    _refuse(subscription, _SUBSCRIPTION_REFUSED)
+    _refuse(subscription)
     if subscription.push_config.HasField("no_wrapper"):
         raise _unimplemented("unwrapped push delivery (push_config.no_wrapper)")
-    endpoint = subscription.push_config.push_endpoint
-    if endpoint and not endpoint.startswith(("http://", "https://")):
-        raise invalid(f"Invalid push endpoint given (endpoint={endpoint}): it must be a URL.")
     for path in _RANGES:
         _check_range(subscription, path)
     retry = subscription.retry_policy
@@ -162,11 +160,10 @@ def _check_name(name: str, kind: str) -> None:
         )
 
 
-def _refuse(config: Any, names: tuple[str, ...]) -> None:
-    given = {descriptor.name for descriptor, _ in config.ListFields()}
-    for name in names:
-        if name in given:
-            raise _unimplemented(f"{config.DESCRIPTOR.name}.{name}")
+def _refuse(config: Any) -> None:
+    for descriptor, _ in config.ListFields():
+        if descriptor.name in _REFUSED:
+            raise _unimplemented(f"{config.DESCRIPTOR.name}.{descriptor.name}")
 
 
 def _unimplemented(what: str) -> Refusal:

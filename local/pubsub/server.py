@@ -34,16 +34,14 @@ class PubSubServer(StandIn):
     """The server; with `with`, in a thread of its own.
 
     Args:
-        port: gRPC port, 0 for a free one.
+        port: gRPC port, 0 for a free one, as control_port.
         data_dir: where topics, subscriptions and unacknowledged messages survive; None for nowhere.
-        control_port: port of the control endpoints, 0 for a free one, None for none.
+        control_port: port of the control endpoints.
 
     Raises (on entering): PortBusyError, JournalError.
     """
 
-    def __init__(
-        self, port: int = 0, data_dir: Path | None = None, control_port: int | None = None
-    ) -> None:
+    def __init__(self, port: int = 0, data_dir: Path | None = None, control_port: int = 0) -> None:
         self._port, self._control_port = port, control_port
         self._data_dir = data_dir
         self._pushers: dict[Subscription, asyncio.Task[None]] = {}
@@ -57,13 +55,12 @@ class PubSubServer(StandIn):
 
     @property
     def control_url(self) -> str:
-        """http://host:port of the control endpoints; only with a control_port."""
+        """http://host:port of the control endpoints."""
         return f"http://{HOST}:{self._control_port}"
 
     def lines(self) -> list[str]:
         """What its process prints."""
-        control = [f"control {self.control_url}"] if self._control_port is not None else []
-        return [*control, f"ready {self.address}"]
+        return [f"control {self.control_url}", f"ready {self.address}"]
 
     def stats(self) -> dict[str, Any]:
         """Broker.stats(), from any thread; only while the server runs."""
@@ -86,10 +83,9 @@ class PubSubServer(StandIn):
             )
         )
         await self._open_grpc()
-        if self._control_port is not None:
-            runner = web.AppRunner(control_app(self.broker), access_log=None, shutdown_timeout=0.2)
-            self._closing.push_async_callback(runner.cleanup)
-            self._control_port = await listen(runner, self._control_port)
+        runner = web.AppRunner(control_app(self.broker), access_log=None, shutdown_timeout=0.2)
+        self._closing.push_async_callback(runner.cleanup)
+        self._control_port = await listen(runner, self._control_port)
         self._closing.push_async_callback(_cancelled, asyncio.create_task(self._tick(session)))
 
     async def shut(self) -> None:

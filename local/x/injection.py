@@ -13,43 +13,36 @@ from local.x.state import XState
 from local.x.timeline import SyntheticPost
 from local.x.wire import Wire
 
+ENDS = ("close", "reset", "cut", "disconnect")
+"""Kinds that end the connection."""
 CONTROL = ("unknown_message", "error_payload", "null_data", "array")
 """Kinds whose lines carry no post."""
 POISON = ("malformed", "truncated", "not_json", "huge_line")
 """Kinds whose lines a reader must set aside: each is listed at /_standin/poison."""
 
 
-def _disconnect(disconnect_type: str) -> bytes:
-    """Return X's message before it ends a connection (schema OperationalDisconnectProblem)."""
-    return orjson.dumps(
-        {
-            "errors": [
-                {
-                    "title": "operational-disconnect",
-                    "disconnect_type": disconnect_type,
-                    "detail": "This stream has been disconnected for operational reasons.",
-                    "type": TYPE + "operational-disconnect",
-                }
-            ]
-        }
-    )
-
-
-def _control(kind: str, number: int) -> bytes:
-    """Return a message inside the stream that is no post."""
+def _message(fault: dict[str, Any], number: int = 0) -> bytes:
+    """Return a line inside the stream that is no post; the number tells it from others."""
     error = {
         "title": "Internal Server Error",
         "detail": f"Something went wrong ({number}). The stream goes on.",
         "type": "about:blank",
         "status": 500,
     }
+    last_word = {  # schema OperationalDisconnectProblem
+        "title": "operational-disconnect",
+        "disconnect_type": fault.get("disconnect_type"),
+        "detail": "This stream has been disconnected for operational reasons.",
+        "type": TYPE + "operational-disconnect",
+    }
     messages: dict[str, object] = {
+        "disconnect": {"errors": [last_word]},
         "error_payload": {"errors": [error]},
         "null_data": {"data": None, "errors": [error]},
         "array": [error],
         "unknown_message": {"system": {"type": "not_yet_documented", "sequence": number}},
     }
-    return orjson.dumps(messages[kind])
+    return orjson.dumps(messages[fault["kind"]]) + b"\r\n"
 
 
 def _poison(kind: str, line: bytes, size: int) -> bytes:
@@ -99,28 +92,27 @@ class Injection:
         kind = fault["kind"]
         if kind == "stall":
             await self._wait(fault["seconds"], wire)
-        elif kind == "disconnect":
-            wire.write(_disconnect(fault["disconnect_type"]) + b"\r\n")
-            await self._wait(fault["linger"], wire, keep_alive=self._state.settings.keep_alive)
-            wire.finish()
-        elif kind == "reset":
+        elif kind not in ENDS:
+            self._write(fault, wire, projection)
+        else:
             await wire.drained()
+            await self._end(fault, wire, projection)
+            await wire.drained()
+        return kind not in ENDS
+
+    async def _end(self, fault: dict[str, Any], wire: Wire, projection: Projection) -> None:
+        kind = fault["kind"]
+        if kind == "reset":
             wire.reset()
-        elif kind == "close":
-            await wire.drained()
-            wire.finish()
         elif kind == "cut":
-            await wire.drained()
             for post in self._undelivered(1):
                 line = self._state.timeline.line(post, projection)
                 wire.write(line[: len(line) // 2], broken=True)
         else:
-            self._write(fault, wire, projection)
-            return True
-        if kind == "stall":
-            return True
-        await wire.drained()
-        return False
+            if kind == "disconnect":
+                wire.write(_message(fault))
+                await self._wait(fault["linger"], wire, self._state.settings.keep_alive)
+            wire.finish()
 
     async def _wait(self, seconds: float, wire: Wire, keep_alive: float = 0.0) -> None:
         """Send nothing, or keep-alives only, as X does at times after its last word."""
@@ -142,7 +134,7 @@ class Injection:
         ledger, timeline = self._state.ledger, self._state.timeline
         if kind in CONTROL:
             for number in range(count):
-                wire.write(_control(kind, number) + b"\r\n")
+                wire.write(_message(fault, number))
         elif kind in POISON and fault.get("poison", True):
             for post in self._undelivered(count):
                 line = _poison(kind, timeline.line(post, projection), size)

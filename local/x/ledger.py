@@ -70,7 +70,7 @@ class Ledger:
         self.recent.extend(posts)
         self.usage.charge(posts)
 
-    def take_back(self, positions: range) -> None:
+    def take_back(self, positions: list[int]) -> None:
         """Mark deliveries that never reached the client's machine before the connection died."""
         for position in positions:
             self.lost[position] = 1

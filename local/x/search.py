@@ -27,7 +27,7 @@ from local.x.timeline import SyntheticPost
 class Reach:
     """Limits of an endpoint: days back, the query's characters, posts a page."""
 
-    days: float
+    days: int
     query: int
     page: int
 
@@ -48,12 +48,14 @@ class Search:
 
     async def count(self, request: web.Request) -> web.Response:
         """Return how many posts a search would find; X's numbers by the hour are left out."""
-        limited = self._archive_limit(request)
-        total = 0 if limited else sum(1 for _ in self._found(request))
-        return limited or answer({"data": [], "meta": {"total_tweet_count": total}})
+        return self._archive_limit(request) or self._total(request)
+
+    def _total(self, request: web.Request) -> web.Response:
+        total = sum(1 for _ in self._found(request))
+        return answer({"data": [], "meta": {"total_tweet_count": total}})
 
     def _archive_limit(self, request: web.Request) -> web.Response | None:
-        if request.match_info["reach"] == "recent":
+        if request.path.endswith("/recent"):
             return None
         now, reset = time.time(), self._archive_asked + self._state.settings.archive_wait
         if now < reset:
@@ -63,7 +65,7 @@ class Search:
 
     def _page(self, request: web.Request) -> web.Response:
         projection = Projection.of(request.query)
-        size, most = request.query.get("max_results", "10"), REACHES[request.match_info["reach"]]
+        size, most = request.query.get("max_results", "10"), _reach(request)
         if not size.isdecimal() or not 10 <= int(size) <= most.page:
             raise wrong("max_results", size, f"between 10 and {most.page}")
         found = self._found(request)
@@ -88,7 +90,7 @@ class Search:
 
     def _found(self, request: web.Request) -> Iterator[SyntheticPost]:
         """Return what the query matches in its interval, newest first."""
-        query, reach = request.query, REACHES[request.match_info["reach"]]
+        query, reach = request.query, _reach(request)
         text = query.get("query", "")
         if not 1 <= len(text) <= reach.query:
             raise InvalidRequestError(
@@ -108,6 +110,10 @@ class Search:
             for post, subject in seen
             if "is:retweet" not in subject.marks and node.matches(subject)
         )
+
+
+def _reach(request: web.Request) -> Reach:
+    return REACHES[request.path.rpartition("/")[2]]
 
 
 def _interval(query: Mapping[str, str], reach: Reach) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from local.x.compliance import ComplianceEndpoints
 from local.x.control import Control
 from local.x.problems import InvalidRequestError, problem, rate_headers, refusal
 from local.x.rules import RulesEndpoint
-from local.x.search import Search
+from local.x.search import REACHES, Search
 from local.x.settings import Settings
 from local.x.state import XState
 from local.x.stream import StreamEndpoint
@@ -38,8 +38,8 @@ class Application(XState):
                 web.get(_STREAM, self.stream.get),
                 web.get(f"{_STREAM}/rules", self.rules.get),
                 web.post(f"{_STREAM}/rules", self.rules.post),
-                web.get("/2/tweets/search/{reach:recent|all}", search.search),
-                web.get("/2/tweets/counts/{reach:recent|all}", search.count),
+                *(web.get(f"/2/tweets/search/{reach}", search.search) for reach in REACHES),
+                *(web.get(f"/2/tweets/counts/{reach}", search.count) for reach in REACHES),
                 web.get("/2/usage/tweets", account.usage),
                 web.get("/2/connections", account.connections),
                 web.post("/2/compliance/jobs", self.compliance.create),

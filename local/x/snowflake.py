@@ -34,14 +34,9 @@ class Snowflakes:
     def __init__(self, machine: int) -> None:
         self._machine = (machine % 1024) << 12
         self._last = 0
-        self._count = 0
 
     def next(self, milliseconds: int) -> int:
         """Return the next id at that time, or just after the previous one."""
-        if milliseconds > self._last:
-            self._last, self._count = milliseconds, 0
-        else:
-            self._count += 1
-            if self._count == 4096:
-                self._last, self._count = self._last + 1, 0
-        return (self._last - EPOCH) << 22 | self._machine | self._count
+        first = (milliseconds - EPOCH) << 22 | self._machine
+        self._last = max(first, self._last + 1)
+        return self._last

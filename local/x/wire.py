@@ -19,6 +19,7 @@ wait for it. X counts what it has sent, so what lies here is billed and not yet 
 much X itself lets lie is unknown; the 4 MB that Linux gives on the loopback are no property of X's.
 """
 _PATIENCE = 5.0  # seconds for the reader to take what was written before its connection is ended
+_MARKS = 50_000  # posts of which it is remembered where they end, before it is looked what arrived
 _BYTES_ACKED = 120  # offset of tcpi_bytes_acked in Linux's struct tcp_info
 
 
@@ -56,14 +57,8 @@ class Wire:
         self._ledger = ledger
         self._socket = socket.socket(fileno=socket.dup(transport.get_extra_info("socket").fileno()))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        base = acknowledged(self._socket)
-        self._before = (
-            None
-            if base is None
-            else base + queued(self._socket) + transport.get_write_buffer_size()
-        )
-        self._written = 0
-        self._marks: deque[tuple[int, int, list[int]]] = deque()
+        self._sent = (acknowledged(self._socket) or 0) + queued(self._socket) + self.waiting
+        self._marks: deque[tuple[int, int]] = deque()  # where a line ends, and whose it is
         self.id, self.opened = str(uuid.uuid4()), time.time()
         self.last_write = time.monotonic()
 
@@ -82,28 +77,24 @@ class Wire:
         length = len(data) * 2 if broken else len(data)
         framed = b"%x\r\n%b%b" % (length, data, b"" if broken else b"\r\n")
         self.transport.write(framed)
-        self._written += len(framed)
+        self._sent += len(framed)
         self.last_write = time.monotonic()
 
     def deliver(self, posts: list[SyntheticPost], lines: list[bytes]) -> None:
         """Write posts in one chunk and record them, unless the connection is gone."""
         if not self.alive:
             return
-        lines.append(b"")
-        self.write(b"\r\n".join(lines))
-        if self._before is not None:
-            end = self._before + self._written - 2
-            self._marks.append(
-                (end, self._ledger.delivered, [len(line) + 2 for line in lines[:-1]])
-            )
-            if len(self._marks) > 1024:
-                self._forget()
+        content = b"".join([line + b"\r\n" for line in lines])
+        self.write(content)
+        end = self._sent - 2 - len(content)
+        for position, line in enumerate(lines, self._ledger.delivered):
+            end += len(line) + 2
+            self._marks.append((end, position))
         self._ledger.deliver(posts)
-
-    def _forget(self) -> None:
-        known = acknowledged(self._socket) or 0
-        while self._marks and self._marks[0][0] <= known:
-            self._marks.popleft()
+        if len(self._marks) > _MARKS:
+            known = acknowledged(self._socket)
+            while self._marks and (known is None or self._marks[0][0] <= known):
+                self._marks.popleft()
 
     async def drained(self) -> None:
         """Wait until the peer's kernel has everything, or does not take it in time."""
@@ -131,16 +122,8 @@ class Wire:
         self.transport.close()
 
     def _settle(self) -> None:
-        if self._before is None or not self._marks:
-            return
         known = acknowledged(self._socket)
         if known is None or (self.alive and self.waiting + queued(self._socket) == 0):
             return
-        for end, position, lengths in self._marks:
-            at = end - sum(lengths)
-            for offset, length in enumerate(lengths):
-                at += length
-                if at > known:
-                    self._ledger.take_back(range(position + offset, position + len(lengths)))
-                    break
+        self._ledger.take_back([position for end, position in self._marks if end > known])
         self._marks.clear()

@@ -40,25 +40,12 @@ class Wording:
         self.mentioned.append(user)
 
     def sentence(self, lang: str, words: list[str], rng: Random) -> None:
-        """Append a sentence of the language around the words, each word an annotation by chance."""
+        """Append a sentence of the language around the words."""
         if not words:
             self.add(rng.choice(FILLERS.get(lang, FILLERS["en"])))
             return
         sentence = rng.choice(SENTENCES.get(lang, SENTENCES["en"]))
         self.add(sentence.format(" ".join(words)))
-        for word in words:
-            shown = escape(word, quote=False)
-            start = self.text.find(shown)
-            if start >= 0 and rng.random() < 0.6:
-                self.entities.setdefault("annotations", []).append(
-                    {
-                        "start": start,
-                        "end": start + len(shown) - 1,
-                        "probability": round(0.5 + rng.random() / 2, 4),
-                        "type": rng.choice(("Other", "Product", "Organization", "Place")),
-                        "normalized_text": word,
-                    }
-                )
 
     def link(self, address: str, rng: Random) -> None:
         """Append a t.co link to the address, or to one of the made-up sites where it is empty."""

@@ -33,7 +33,7 @@ def test_a_redelivery_lasts_until_it_has_hit(
         return standin.ask(url, *content)
 
     monkeypatch.setattr("local.chaos.injector.ask", ask)
-    with PubSubServer(control_port=0) as server, XServer(count=0) as x:
+    with PubSubServer() as server, XServer(count=0) as x:
         process = SimpleNamespace(env={})
         stack = SimpleNamespace(
             pubsub_control_url=server.control_url,

@@ -206,7 +206,7 @@ def stack(
         sql = (VIEWS / f"{name}.sql").read_text("utf-8")
         view.view_query = Template(sql).substitute(dataset=dataset)
         client.create_table(view)
-    with PubSubServer(control_port=0) as pubsub:
+    with PubSubServer() as pubsub:
         monkeypatch.setenv("PUBSUB_EMULATOR_HOST", pubsub.address)
         monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", bigquery_server.url)
         environ = {
