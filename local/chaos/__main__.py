@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from local.chaos.report import content, lines, verdict
-from local.chaos.run import RULES, ChaosRun, Progress
+from local.chaos.outcome import content, lines, verdict
+from local.chaos.run import RULES, ChaosRun
 from local.chaos.schedule import full_plan
 from local.chaos.spend import spend
 from local.demo.flags import number, whole
@@ -29,7 +29,6 @@ from local.standin import OneLineParser, bypass_proxies
 
 LEAST_POSTS = 20_000
 """Below it the faults stand so close that one hides another."""
-EVERY = 5.0
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -50,26 +49,6 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     return parser.parse_args(argv)
-
-
-class _Screen:
-    """A line each few seconds."""
-
-    def __init__(self) -> None:
-        self._began, self._shown = time.monotonic(), 0.0
-
-    def show(self, state: Progress) -> None:
-        """Say where the run is, now and then."""
-        if time.monotonic() - self._shown >= EVERY:
-            self._shown = time.monotonic()
-            self.say(
-                f"{state.phase}: {state.delivered:,} posts delivered, "
-                f"{state.backlog:,} on the way, {state.dead_letters} dead letters"
-            )
-
-    def say(self, what: str) -> None:
-        """Say it with the seconds since the start."""
-        print(f"{time.monotonic() - self._began:4.0f} s  {what}", flush=True)
 
 
 def _interrupted(_: int, __: FrameType | None) -> None:
@@ -105,7 +84,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, data: Path) -> bool:
-    screen = _Screen()
+    began = time.monotonic()
+
+    def say(what: str) -> None:
+        print(f"{time.monotonic() - began:4.0f} s  {what}", flush=True)
+
     # Each kill leaves a reserved block behind, so the guard counts more than was bought.
     config = {"tweets:postBudget": 100 * options.posts, "tweets:rules": RULES}
     with LocalStack(
@@ -116,9 +99,8 @@ def _run(options: argparse.Namespace, data: Path) -> bool:
         config=config,
     ) as stack:
         plan = full_plan(options.seed, options.posts)
-        outcome = ChaosRun(stack, plan, options.seed, screen.show).run()
-    spent = spend(options.seed, data / "budget", progress=screen.say)
-    outcome.budget, outcome.budget_failures = spent.line(), spent.failures()
+        outcome = ChaosRun(stack, plan, options.seed, say).run()
+    outcome.budget = spend(options.seed, data / "budget", say=say)
     if options.json:
         options.json.write_text(json.dumps(content(outcome), indent=1) + "\n")
     print(*lines(outcome), sep="\n")

@@ -34,12 +34,8 @@ class Missing:
         lost: anywhere else: a fault of this pipeline.
     """
 
-    in_gaps: tuple[int, ...]
-    lost: tuple[int, ...]
-
-    def reachable(self, out_of_reach: Set[int]) -> Missing:
-        """The same without those in gaps that nothing can bring back."""
-        return Missing(tuple(each for each in self.in_gaps if each not in out_of_reach), self.lost)
+    in_gaps: tuple[int, ...] = ()
+    lost: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, wanted: Set[int], found: Collection[int], gaps: Sequence[RecordedGap]) -> Missing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence, Set
 from dataclasses import dataclass
 
@@ -25,15 +24,13 @@ class Letters:
         in_gaps: poison lines that arrived at the producer's machine within a recorded gap.
         missing: poison that is not among the dead letters, and not in a gap.
         strange: dead letters that are no poison.
-        copies: dead letters that are there more than once, as after a kill.
     """
 
-    lines: int
-    rows: int
-    in_gaps: int
-    missing: tuple[str, ...]
-    strange: tuple[str, ...]
-    copies: int
+    lines: int = 0
+    rows: int = 0
+    in_gaps: int = 0
+    missing: tuple[str, ...] = ()
+    strange: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -53,12 +50,10 @@ class Letters:
             gaps: intervals not covered.
             made_into_poison: ids of posts that X made and did not deliver.
         """
-        seen: Counter[str] = Counter()
         lines: set[int] = set()
         rows: set[int] = set()
         strange = []
         for letter in letters:
-            seen[letter.id] += 1
             if letter.kind == "post" and letter.reason == "row_rejected":
                 if int(letter.id) in rejected:
                     rows.add(int(letter.id))
@@ -79,13 +74,7 @@ class Letters:
                 in_gaps += 1
             else:
                 missing.append(f"line {start[:80]!r}")
-        copies = sum(count - 1 for count in seen.values())
-        return cls(len(lines), len(rows), in_gaps, tuple(missing), tuple(strange), copies)
-
-    @property
-    def exact(self) -> bool:
-        """Each poison is a dead letter, and nothing else is."""
-        return not self.missing and not self.strange
+        return cls(len(lines), len(rows), in_gaps, tuple(missing), tuple(strange))
 
 
 def digits(post_id: int) -> bytes:

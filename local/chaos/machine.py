@@ -53,3 +53,9 @@ class Machine:
             del content[rng.randrange(len(content)) :]
         file.write_bytes(content)
         return f"{file.name}: {act}"
+
+    def zero(self) -> None:
+        """Leave nothing of the volume's state that may be trusted; its process must be down."""
+        for file in Path(self._process.env["STATE_DIR"]).iterdir():
+            if file.is_file() and file.stat().st_size:
+                file.write_bytes(bytes(file.stat().st_size))

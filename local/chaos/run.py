@@ -8,20 +8,17 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from local.chaos.gaps import Missing, read_gaps
-from local.chaos.injector import Injector, read_stats
+from local.chaos.injector import Injector
 from local.chaos.letters import Letters, dead_letters, digits, reader
-from local.chaos.outcome import Outcome, read_events, worst_window
+from local.chaos.outcome import Outcome, worst_window
 from local.chaos.schedule import Fault
 from local.demo.stack import LocalStack
 from local.demo.verdict import cut_reposts, read_ids
 from local.machine.errors import StackError
-from local.standin import ask
 
 PATIENCE = 150.0
 """Seconds without anything new after which a run is judged: longer than X's longest wait in it."""
@@ -29,19 +26,11 @@ SETTLED = 3.0
 """Seconds that nothing may be on the way before all is judged to be over."""
 FRESH = 17.0
 """Seconds: X's recent search has no newer posts, so `tweets backfill` leaves them out."""
+EVERY = 5.0
+"""Seconds between two lines that say where the run is."""
 MAX_BACKFILL = 100_000
 RULES = [{"value": '(BigQuery OR "data engineering") lang:en', "tag": "data"}]
 """Of the stream: with reposts, which X cuts, where the checked-in rules leave them out."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run is: posts delivered by X, messages on the way to BigQuery, dead letters."""
-
-    phase: str
-    delivered: int
-    backlog: int
-    dead_letters: int
 
 
 class ChaosRun:
@@ -49,9 +38,9 @@ class ChaosRun:
 
     Args:
         stack: started with `count` posts and a data directory.
-        plan: see `chaos_schedule`.
+        plan: see `local.chaos.schedule`.
         seed: that the plan was made with, for the report.
-        progress: gets the state about twice a second.
+        say: gets a line now and then.
     """
 
     def __init__(
@@ -59,12 +48,11 @@ class ChaosRun:
         stack: LocalStack,
         plan: Sequence[Fault],
         seed: int,
-        progress: Callable[[Progress], None] = lambda _: None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._stack, self._progress = stack, progress
+        self._stack, self._say = stack, say
         self._injector = Injector(stack, plan)
-        self._memory: dict[str, int] = {}
-        self._phase = "faults"
+        self._said = 0.0
         planned: Counter[str] = Counter()
         for each in plan:
             planned[each.name] += each.times
@@ -76,20 +64,16 @@ class ChaosRun:
         Raises:
             StackError: a process ended for good, or a repair command failed.
         """
-        began = time.monotonic()
-        self._injector.start()
+        outcome, injector, began = self.outcome, self._injector, time.monotonic()
+        injector.start()
         self._drive()
-        self.outcome.stream_seconds = time.monotonic() - began
-        self._phase = "judging"
-        self._injector.settle()
+        outcome.stream_seconds = time.monotonic() - began
+        injector.settle()
         self._judge()
-        self._phase = "repair"
         self._repair()
         self._judge_repair()
-        outcome, injector = self.outcome, self._injector
         outcome.injected, outcome.hit = dict(injector.injected), dict(injector.hit)
-        outcome.memory, outcome.damages = self._memory, injector.damages
-        outcome.seconds = time.monotonic() - began
+        outcome.damages, outcome.seconds = injector.damages, time.monotonic() - began
         return outcome
 
     def _drive(self) -> None:
@@ -98,8 +82,8 @@ class ChaosRun:
         changed = time.monotonic()
         quiet_since: float | None = None
         while True:
-            self._stack.check()
-            x, backlog, letters = self._look()
+            self._stack.supervisor.check()
+            x, backlog, letters = self._look("faults")
             delivered = x["delivered"] + x["unacknowledged"]
             self._injector.turn(delivered)
             now = time.monotonic()
@@ -125,108 +109,100 @@ class ChaosRun:
         """Let X make as many posts more as have not arrived, so that the run has its number."""
         short = self._stack.count - len(self._stack.delivered())
         if short > 0:
-            ask(f"{self._stack.x_url}/_standin/settings", {"count": x["count"] + short})
+            self._stack.control("x", "settings", {"count": x["count"] + short})
         return short > 0
 
-    def _look(self) -> tuple[dict[str, Any], int, int]:
+    def _look(self, phase: str) -> tuple[dict[str, Any], int, int]:
         """X's figures, messages on the way, dead letters published; and note the memory."""
-        x = read_stats(self._stack.x_url)
+        x, stack, memory = self._stack.stats("x"), self._stack, self.outcome.memory
         backlog, letters = 1, 0  # a Pub/Sub that is down may hold some
         with contextlib.suppress(OSError):
-            stats = json.loads(ask(f"{self._stack.pubsub_control_url}/stats"))
-            backlog = sum(stats["subscriptions"][name]["backlog"] for name in self._stack.pushed)
-            topic = self._stack.processes["producer"].env["DEAD_LETTER_TOPIC"]
-            letters = stats["topics"][topic]["published"]
-        for name, process in self._stack.processes.items():
-            self._memory[name] = max(self._memory.get(name, 0), process.memory())
-        self._progress(Progress(self._phase, x["delivered"], backlog, letters))
+            topic = stack.processes["producer"].env["DEAD_LETTER_TOPIC"]
+            letters = stack.stats("pubsub")["topics"][topic]["published"]
+            backlog = stack.backlog()
+        for name, process in stack.processes.items():
+            memory[name] = max(memory.get(name, 0), process.memory())
+        if time.monotonic() - self._said >= EVERY:
+            self._said = time.monotonic()
+            self._say(
+                f"{phase}: {x['delivered']:,} posts delivered, {backlog:,} on the way, "
+                f"{letters} dead letters"
+            )
         return x, backlog, letters
 
     def _judge(self) -> None:
         """Compare what X delivered with what people can read, before any repair."""
         stack, outcome, rejected = self._stack, self.outcome, self._injector.rejected
-        x = read_stats(stack.x_url)
-        outcome.connects = len(x["connects"])
-        outcome.worst_window = worst_window([each["at"] for each in x["connects"]])
-        outcome.refused = {
-            str(status): count
-            for status, count in Counter(each["status"] for each in x["connects"]).items()
-            if status != 200
-        }
-        gaps = read_gaps(stack.bigquery, stack.dataset)
-        outcome.gaps = dict(Counter(gap.reason for gap in gaps))
+        connects = stack.stats("x")["connects"]
+        outcome.connects = len(connects)
+        outcome.worst_window = worst_window([each["at"] for each in connects])
+        statuses = Counter(str(each["status"]) for each in connects if each["status"] != 200)
+        outcome.refused = dict(statuses)
+        self._gaps = read_gaps(stack.bigquery, stack.dataset)
+        outcome.gaps = dict(Counter(gap.reason for gap in self._gaps))
         self._delivered = stack.delivered()
         view = read_ids(stack.bigquery, stack.tweets_latest)
         outcome.delivered = len(self._delivered)
-        outcome.rejected_missing = len(rejected - view.keys())
-        outcome.at_end = Missing.of(self._delivered - rejected, view, gaps)
-        undelivered = {int(line) for line in self._control("missed").split()}
-        self._poison = [line.encode() for line in json.loads(self._control("poison"))["lines"]]
+        outcome.redriven = len(rejected - view.keys())
+        outcome.at_end = Missing.of(self._delivered - rejected, view, self._gaps)
+        undelivered = {int(line) for line in stack.control("x", "missed").split()}
+        poison = json.loads(stack.control("x", "poison"))["lines"]
+        self._poison = [line.encode() for line in poison]
         starts = b"\n".join(line[:2000] for line in self._poison)
-        self._of_x = {each for each in undelivered if digits(each) not in starts}
-        self._of_x -= self._delivered
-        outcome.x_lost = Missing.of(self._of_x, view, gaps)
-        outcome.letters = Letters.of(
-            dead_letters(self._stack), self._poison, rejected, gaps, undelivered - self._of_x
-        )
-        self._gaps, self._undelivered = gaps, undelivered
+        self._made_into_poison = {each for each in undelivered if digits(each) in starts}
+        self._of_x = undelivered - self._made_into_poison - self._delivered
+        outcome.x_lost = Missing.of(self._of_x, view, self._gaps)
+        outcome.letters = self._letters(rejected)
+
+    def _letters(self, rejected: set[int]) -> Letters:
+        letters = dead_letters(self._stack)
+        return Letters.of(letters, self._poison, rejected, self._gaps, self._made_into_poison)
 
     def _repair(self) -> None:
         """What a person would do now: redrive the rejected rows, fill the gaps."""
-        rejected = self._injector.rejected
         self._injector.lift()
-        if rejected:
+        if self._injector.rejected:
             self._operate("redrive", "send", "--reason", "row_rejected", "--yes")
         if self._gaps:
             newest = max(gap.end for gap in self._gaps)
             time.sleep(min(FRESH, max(0.0, FRESH - (datetime.now(UTC) - newest).total_seconds())))
-            words = self._operate("backfill", "--all", "--max-posts", str(MAX_BACKFILL), "--yes")
-            self.outcome.backfill_words = words.splitlines()
+            self._operate("backfill", "--all", "--max-posts", str(MAX_BACKFILL), "--yes")
         ends, quiet_since = time.monotonic() + PATIENCE, time.monotonic()
         while time.monotonic() - quiet_since < SETTLED:
-            if self._look()[1]:
+            if self._look("repair")[1]:
                 quiet_since = time.monotonic()
             if time.monotonic() > ends:
                 raise StackError(f"the repair's messages do not arrive; see {self._stack.logs}")
             time.sleep(0.2)
 
     def _judge_repair(self) -> None:
-        stack, outcome, rejected = self._stack, self.outcome, self._injector.rejected
+        stack, outcome = self._stack, self.outcome
         view = read_ids(stack.bigquery, stack.tweets_latest)
         table = read_ids(stack.bigquery, stack.tweets_table)
-        outcome.rows, outcome.table_rows = sum(view.values()), sum(table.values())
+        outcome.rows, outcome.table_rows = view.total(), table.total()
         outcome.doubled = tuple(sorted(each for each, count in view.items() if count > 1))
         outcome.cut = cut_reposts(stack.bigquery, stack.tweets_latest)
-        reposts = {int(line) for line in self._control("reposts").split()}
-        missing = Missing.of(self._delivered, view, self._gaps)
-        of_x = Missing.of(self._of_x, view, self._gaps)
-        outcome.after_repair, outcome.x_after_repair = (
-            missing.reachable(reposts),
-            of_x.reachable(reposts),
+        missing = Missing.of(self._delivered | self._of_x, view, self._gaps)
+        reposts = {int(line) for line in stack.control("x", "reposts").split()}
+        reposts.intersection_update(missing.in_gaps)
+        outcome.reposts = len(reposts)
+        outcome.still = tuple(sorted({*missing.in_gaps, *missing.lost} - reposts))
+        outcome.redriven_rows = sum(view[each] for each in self._injector.rejected)
+        outcome.letters_left = self._letters(set())
+        events = stack.bigquery.query(
+            f"SELECT kind, COUNT(*) AS n FROM `{stack.dataset}.stream_events_latest` "  # noqa: S608
+            "GROUP BY kind ORDER BY kind"
         )
-        outcome.reposts = len(reposts.intersection([*missing.in_gaps, *of_x.in_gaps]))
-        outcome.redriven = len(rejected)
-        outcome.redriven_rows = sum(view[each] for each in rejected)
-        outcome.letters_left = Letters.of(
-            dead_letters(self._stack),
-            self._poison,
-            set(),
-            self._gaps,
-            self._undelivered - self._of_x,
-        )
-        outcome.events = read_events(stack.bigquery, stack.dataset)
+        outcome.events = {row["kind"]: row["n"] for row in events.result()}
 
-    def _control(self, name: str) -> str:
-        return ask(f"{self._stack.x_url}/_standin/{name}")
-
-    def _operate(self, *words: str) -> str:
+    def _operate(self, *words: str) -> None:
         """Run a command of `tweets` in the producer's container, as the README says."""
-        process = self._stack.processes["producer"]
+        process, stack = self._stack.processes["producer"], self._stack
         env = {
             **process.env,
-            "DATASET": self._stack.dataset,
-            "BIGQUERY_EMULATOR_HOST": self._stack.bigquery_url,
-            "DEAD_LETTER_SUBSCRIPTION": reader(self._stack),
+            "DATASET": stack.dataset,
+            "BIGQUERY_EMULATOR_HOST": stack.bigquery_url,
+            "DEAD_LETTER_SUBSCRIPTION": reader(stack),
         }
         done = subprocess.run(
             ["python", "-m", "operations", *words],
@@ -238,12 +214,10 @@ class ChaosRun:
             timeout=600,
             check=False,
         )
-        log = Path(self._stack.logs) / "operations.log"
-        with log.open("a") as file:
+        with (stack.logs / "operations.log").open("a") as file:
             file.write(f"$ tweets {' '.join(words)}\n{done.stdout}{done.stderr}")
         if done.returncode:
             raise StackError(
                 f"tweets {' '.join(words)} ended with {done.returncode}: "
                 f"{(done.stderr or done.stdout).strip()}"
             )
-        return done.stdout

@@ -14,7 +14,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 DISCONNECTS = (
@@ -36,7 +36,7 @@ class Fault:
     Attributes:
         name: what the report calls it.
         target: who is broken, one of TARGETS; but for X's, faults of one target never overlap.
-        act: how the injector does it (see `chaos_injection`), or the kind in `local.x.faults`.
+        act: how the injector does it, or the kind in `local.x.faults`.
         options: of the act.
         at: posts.
     """
@@ -50,10 +50,8 @@ class Fault:
     @property
     def times(self) -> int:
         """How often it counts: lines, refusals or rows rather than the request for them."""
-        options = self.options
-        if self.target == "x":
-            return int(options.get("count", 1))
-        return int(options.get("rows", options.get("kills", 1)))
+        counted = {"x": "count", "producer": "kills", "bigquery": "rows"}.get(self.target, "")
+        return int(self.options.get(counted, 1))
 
 
 def _x(name: str, kind: str, **options: Any) -> Fault:
@@ -81,26 +79,25 @@ def line_faults(number: int) -> list[Fault]:
     ]
 
 
+def _inserts(name: str, seconds: float, **options: Any) -> Fault:
+    return Fault(f"BigQuery {name}", "bigquery", "ask", {"seconds": seconds, **options})
+
+
 def cloud_faults(scale: float = 1.0) -> list[Fault]:
     """What happens behind the producer; `scale` makes its seconds shorter."""
     return [
         *[Fault("function killed (kill -9)", "function", "kill")] * 2,
         *[Fault("Pub/Sub delivers again", "pubsub", "redeliver", {"count": 300})] * 2,
         Fault("Pub/Sub outage", "pubsub", "outage", {"seconds": 6.0 * scale}),
-        Fault("Pub/Sub port lost", "pubsub", "port_loss", {"seconds": 3.0 * scale}),
-        Fault("BigQuery 500", "bigquery", "status", {"status": 500, "seconds": 2.5 * scale}),
+        Fault("Pub/Sub port lost", "pubsub", "restart", {"seconds": 3.0 * scale}),
+        _inserts("500", 2.5 * scale, insert_status=500),
         # Longer than the sink's own 4 s of trying, so that messages go back to Pub/Sub.
-        Fault("BigQuery 503", "bigquery", "status", {"status": 503, "seconds": 6.0 * scale}),
-        Fault("BigQuery 429", "bigquery", "status", {"status": 429, "seconds": 2.5 * scale}),
-        Fault(
-            "BigQuery stores, then answers 503",
-            "bigquery",
-            "status",
-            {"status": 503, "seconds": 2.0 * scale, "stored": True},
-        ),
-        Fault("BigQuery slow inserts", "bigquery", "slow", {"ms": 400, "seconds": 4.0 * scale}),
+        _inserts("503", 6.0 * scale, insert_status=503),
+        _inserts("429", 2.5 * scale, insert_status=429),
+        _inserts("stores, then answers 503", 2.0 * scale, insert_status=503, stored=True),
+        _inserts("slow inserts", 4.0 * scale, insert_delay_ms=400),
         Fault("BigQuery rejects rows", "bigquery", "reject", {"rows": 5}),
-        Fault("BigQuery port lost", "bigquery", "port_loss", {"seconds": 3.0 * scale}),
+        Fault("BigQuery port lost", "bigquery", "restart", {"seconds": 3.0 * scale}),
     ]
 
 
@@ -109,12 +106,10 @@ def _waits(number: int) -> list[Fault]:
     faults = []
     if number % 2 == 0:
         issue = "TooManyConnections" if number % 4 == 0 else ""
-        name = "429 TooManyConnections" if issue else "429 connect limit"
-        answer = {"status": 429, "count": 1, "issue": issue, "reset_seconds": 62}
-        faults.append(Fault(name, "x", "refused", answer))
+        name = f"429 {issue or 'connect limit'}"
+        faults.append(_x(name, "http", status=429, count=1, issue=issue, reset_seconds=62))
     if number < 2:
-        options = {"status": 503, "count": 2 - number}
-        faults.append(Fault("503 at connect", "x", "refused", options))
+        faults.append(_x("503 at connect", "http", status=503, count=2 - number))
         faults += [KILL, KILL, DAMAGE, CLOCK[number]]
         faults.append(_x("stall without keep-alive", "stall", seconds=STALL_SECONDS))
         faults.append(Fault("producer stopped (SIGTERM)", "producer", "restart"))
@@ -124,7 +119,9 @@ def _waits(number: int) -> list[Fault]:
 
 
 KILL = Fault("producer killed (kill -9)", "producer", "kill", {"kills": 3})
-DAMAGE = Fault("volume damaged, X's usage down", "producer", "damage", {"seconds": 1.5})
+DAMAGE = Fault(
+    "volume damaged, X's usage down", "producer", "kill_holding", {"seconds": 1.5, "damage": True}
+)
 CLOCK = (
     Fault("clock that jumps", "producer", "clock", {"ahead": 7200.0}),
     Fault("clock that jumps", "producer", "clock", {"ahead": -1800.0}),
@@ -161,12 +158,6 @@ def placed(seed: int, posts: int, rounds: Sequence[Sequence[Fault]]) -> list[Fau
     step = posts * (LAST - FIRST) / len(ordered)
     return [
         # Within the middle half of its place: two faults are never closer than half a place.
-        Fault(
-            each.name,
-            each.target,
-            each.act,
-            each.options,
-            round(posts * FIRST + step * (number + rng.uniform(0.25, 0.75))),
-        )
+        replace(each, at=round(posts * FIRST + step * (number + rng.uniform(0.25, 0.75))))
         for number, each in enumerate(ordered)
     ]

@@ -99,7 +99,7 @@ def _watch(stack: LocalStack, options: argparse.Namespace, console: Console) -> 
                 if time.monotonic() < ends:
                     return verdict
             while time.monotonic() < ends:
-                stack.check()
+                stack.supervisor.check()
                 screen.show(stack.figures())
                 time.sleep(1.0)
     except _Ended:

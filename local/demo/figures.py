@@ -1,19 +1,14 @@
-"""What the running stack can count, read from the stand-ins' controls and from BigQuery itself."""
+"""What the running stack can count."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import psutil
 from google.cloud import bigquery
 
-from local.demo.addresses import Addresses
 from local.machine.errors import StackError
-from local.standin import ask
 
 MEASURED = 300
 """Latencies are those of so many newest rows."""
@@ -60,9 +55,9 @@ class Figures:
     dead_letters: int
     rows: int
     distinct: int
-    read_to_row: Latency | None = None
-    post_to_row: Latency | None = None
-    memory: dict[str, int] = field(default_factory=dict)
+    read_to_row: Latency | None
+    post_to_row: Latency | None
+    memory: dict[str, int]
 
     def line(self) -> str:
         """All of it on one line, for a log."""
@@ -74,42 +69,16 @@ class Figures:
         )
 
 
-def read_figures(stack: Addresses, client: bigquery.Client) -> Figures:
-    """Read everything once; a stand-in that is down on purpose counts as 0.
+def read_rows(
+    client: bigquery.Client, table: str
+) -> tuple[int, int, Latency | None, Latency | None]:
+    """`rows`, `distinct`, `read_to_row` and `post_to_row` of `Figures`.
 
     Raises:
         StackError: BigQuery refuses the query.
     """
-    x = _or_nothing(f"{stack.x_url}/_standin/stats")
-    pubsub = _or_nothing(f"{stack.pubsub_control_url}/stats")
-    topics = pubsub.get("topics", {})
-    producer = stack.processes["producer"].env
-    rows, distinct, newest = _rows(client, stack.tweets_table)
-    return Figures(
-        made=int(x.get("made", 0)),
-        posts=int(x.get("delivered", 0)),
-        published=topics.get(producer["TOPIC"], {}).get("published", 0),
-        backlog=read_backlog(stack),
-        dead_letters=topics.get(producer["DEAD_LETTER_TOPIC"], {}).get("published", 0),
-        rows=rows,
-        distinct=distinct,
-        read_to_row=Latency.of([(row[0] - row[1]).total_seconds() for row in newest]),
-        post_to_row=Latency.of(
-            [(row[0] - row[2].replace(tzinfo=UTC)).total_seconds() for row in newest]
-        ),
-        memory={name: process.memory() for name, process in stack.processes.items()}
-        | {"this": psutil.Process().memory_info().rss},
-    )
-
-
-def read_backlog(stack: Addresses) -> int:
-    """Messages that the function has not acknowledged; 0 where Pub/Sub is down."""
-    stats = _or_nothing(f"{stack.pubsub_control_url}/stats").get("subscriptions", {})
-    return sum(stats.get(name, {}).get("backlog", 0) for name in stack.pushed)
-
-
-def _rows(client: bigquery.Client, table: str) -> tuple[int, int, list[Any]]:
-    """Rows, different ids, and (inserted_at, ingested_at, created_at) of the newest rows."""
+    since = datetime.now(UTC) - timedelta(minutes=1)
+    recent = bigquery.ScalarQueryParameter("since", "TIMESTAMP", since)
     try:
         # The table's name comes from the program, and can't be a parameter.
         totals = client.query(
@@ -118,24 +87,15 @@ def _rows(client: bigquery.Client, table: str) -> tuple[int, int, list[Any]]:
         count, distinct = next(iter(totals)).values()
         newest = client.query(
             f"SELECT inserted_at, ingested_at, created_at FROM `{table}` "  # noqa: S608
-            "WHERE inserted_at > @since ORDER BY inserted_at DESC LIMIT @count",
-            job_config=bigquery.QueryJobConfig(
-                query_parameters=[
-                    bigquery.ScalarQueryParameter(
-                        "since", "TIMESTAMP", datetime.now(UTC) - timedelta(minutes=1)
-                    ),
-                    bigquery.ScalarQueryParameter("count", "INT64", MEASURED),
-                ]
-            ),
+            f"WHERE inserted_at > @since ORDER BY inserted_at DESC LIMIT {MEASURED}",
+            job_config=bigquery.QueryJobConfig(query_parameters=[recent]),
         ).result()
-        return count, distinct, [row.values() for row in newest]
+        moments = [row.values() for row in newest]
     except Exception as error:
         raise StackError(f"BigQuery does not answer: {error}") from error
-
-
-def _or_nothing(url: str) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(ask(url))
-    except OSError:
-        return {}
-    return content
+    return (
+        count,
+        distinct,
+        Latency.of([(row - read).total_seconds() for row, read, _ in moments]),
+        Latency.of([(row - made.replace(tzinfo=UTC)).total_seconds() for row, _, made in moments]),
+    )

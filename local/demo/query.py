@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from local.bigquery import client
-from local.demo.configuration import DEMO
+from local.demo import DEMO
 from local.machine.claim import claim
 from local.standin import bypass_proxies
 

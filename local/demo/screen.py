@@ -81,8 +81,7 @@ class PlainScreen:
 
     def show(self, figures: Figures) -> None:
         """Print what is new."""
-        supervisor = self._stack.supervisor
-        events = list(supervisor.events)[self._shown :] if supervisor else []
+        events = list(self._stack.supervisor.events)[self._shown :]
         self._shown += len(events)
         for event in events:
             self._print(event)
@@ -162,7 +161,7 @@ def _processes(figures: Figures, stack: LocalStack) -> Panel:
         again = f"started {process.starts} times" if process.starts > 1 else ""
         table.add_row(name, state, f"{memory:.0f} MB", again)
     table.add_row("demo", f"pid {os.getpid()}", f"{figures.memory.get('this', 0) / 2**20:.0f} MB")
-    events = list(stack.supervisor.events)[-3:] if stack.supervisor else []
+    events = list(stack.supervisor.events)[-3:]
     total = sum(figures.memory.values()) / 2**20
     parts: list[RenderableType] = [table, *[f"[yellow]{escape(event)}" for event in events]]
     return Panel(

@@ -1,7 +1,7 @@
 """The whole pipeline on this machine, from the program that deploys it: a context manager.
 
     with LocalStack(rate=100, count=2000) as stack:
-        stack.kill("function")
+        stack.supervisor.kill("function")
         verdict = stack.wait_verdict(patience=60)
 
 `local.demo` shows one on a screen; the tests and the chaos run break one.
@@ -9,33 +9,35 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import psutil
 from google.cloud import bigquery
 
 from local.bigquery import client
-from local.demo.addresses import Addresses
-from local.demo.configuration import stack_config
-from local.demo.figures import Figures, read_backlog, read_figures
+from local.demo import DEMO
+from local.demo.figures import Figures, read_rows
 from local.demo.verdict import Verdict, judge
 from local.engine.apply import Placement, Targets, apply
-from local.engine.program import ProgramError, evaluate_apart
+from local.engine.program import checked_in_config, evaluate_apart
 from local.engine.tables import LocalTables
 from local.engine.topics import Messaging
-from local.machine.errors import BadInputError, StackError
+from local.machine.errors import StackError
 from local.machine.launcher import Launcher
+from local.machine.process import Process
 from local.machine.supervisor import Supervisor
 from local.standin import ask
 
 DRAIN_SECONDS = 5.0
 
 
-class LocalStack(Addresses):
+class LocalStack:
     """X stand-in, producer, Pub/Sub, function and BigQuery as processes, applied from `infra/`.
 
     Args:
@@ -48,20 +50,21 @@ class LocalStack(Addresses):
         ports: ports by name (see `launcher.PORTS`); one that is left out is chosen free.
         dashboard: start the page of `services/dashboard` too.
 
-    Attributes:
-        program: what `infra/` declared.
-        placements: what became of each resource.
+    Attributes, all of a started stack:
+        processes: by name, in the order of their start.
+        logs: directory with one log a process.
+        supervisor: keeps the processes running, and ends some on request.
+        placements: what became of each resource that `infra/` declared.
         bigquery: official client for the stand-in.
-        messaging: official Pub/Sub clients for the stand-in.
-        supervisor: keeps the processes running; its `events` say what happened to them.
+        x_url, bigquery_url, producer_url, pubsub_control_url: HTTP addresses.
+        pubsub_address: `host:port`, as PUBSUB_EMULATOR_HOST wants it.
+        tweets_table: `project.dataset.table`, as the function got it.
+        dataset: `project.dataset`; tweets_latest: the view in it that people read.
 
     Raises:
-        BadInputError: on entering: a setting, port or directory that can't be used.
+        BadInputError: a setting, port or directory that can't be used.
         StackError: on entering: something of the program can't run as declared.
     """
-
-    bigquery: bigquery.Client
-    messaging: Messaging
 
     def __init__(
         self,
@@ -75,68 +78,120 @@ class LocalStack(Addresses):
         ports: Mapping[str, int] | None = None,
         dashboard: bool = False,
     ) -> None:
-        self._config = stack_config(stack, config or {})
+        self._config = {**checked_in_config(stack), **DEMO, **(config or {})}
         self._stack, self.rate, self.count = stack, rate, count
         self._seed = seed if seed is not None else int(time.time())
-        self._dashboard = dashboard
-        self._data_dir, self._ports = data_dir, dict(ports or {})
-        self.placements: list[Placement] = []
-        self.supervisor: Supervisor | None = None
-        self.started_at, self.started_wall = 0.0, datetime.now(UTC)
+        self._dashboard, self._data_dir, self._ports = dashboard, data_dir, ports or {}
 
     def __enter__(self) -> Self:
-        self.started_at, self.started_wall = time.monotonic(), datetime.now(UTC)
-        self._launcher = Launcher(self._ports, self._data_dir)
+        self.started_at, self._started_wall = time.monotonic(), datetime.now(UTC)
+        self._launcher = launcher = Launcher(self._ports, self._data_dir)
+        self.processes: dict[str, Process] = launcher.processes
+        self.logs: Path = launcher.logs
+        self.x_url, self.bigquery_url = launcher.url("x"), launcher.url("bigquery")
+        self.producer_url = launcher.url("producer")
+        self.pubsub_address = launcher.pubsub_address
+        self.pubsub_control_url = launcher.url("pubsub-control")
+        self._controls = {
+            "x": f"{self.x_url}/_standin",
+            "bigquery": f"{self.bigquery_url}/_standin",
+            "pubsub": self.pubsub_control_url,
+        }
         try:
             self._start()
         except BaseException:
-            self._launcher.undo.close()
+            launcher.undo.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        """End everything in order: producer, what is on the way, function, stand-ins."""
+        with self._launcher.undo:
+            if self.supervisor.failure is None:
+                self.supervisor.end()
+                self.processes["producer"].stop()
+                deadline = time.monotonic() + DRAIN_SECONDS
+                # A BigQuery that is held down takes nothing more, and is not asked.
+                while self.processes["bigquery"].running and self.backlog():
+                    if time.monotonic() > deadline:
+                        break
+                    time.sleep(0.2)
 
-    def kill(self, name: str, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """`kill -9` of a process; function and producer are started again, the others stay down.
+    @property
+    def dashboard_url(self) -> str | None:
+        """The page, or None where it is not started."""
+        return self._launcher.url("dashboard") if "dashboard" in self.processes else None
 
-        `meanwhile` is called before it is started again.
+    def control(self, name: str, page: str, content: object = None) -> str:
+        """What a page of the control of `x`, `pubsub` or `bigquery` answers.
+
+        Raises:
+            OSError: it does not answer, or refuses `content`.
         """
-        self._supervisor().kill(name, meanwhile)
+        return ask(f"{self._controls[name]}/{page}", content)
 
-    def hold(self, name: str) -> None:
-        """Stop a process in order and keep it down."""
-        self._supervisor().hold(name)
+    def stats(self, name: str) -> dict[str, Any]:
+        """Counts of `x`, `pubsub` or `bigquery` since its start.
 
-    def resume(self, name: str) -> None:
-        """Start a process that is down and wait until it is ready."""
-        self._supervisor().resume(name)
+        Raises:
+            OSError: it does not answer.
+        """
+        return dict(json.loads(self.control(name, "stats")))
 
-    def restart(self, name: str) -> None:
-        """Stop a process in order and start it again."""
-        self.hold(name)
-        self.resume(name)
-
-    def check(self) -> None:
-        """Raise what has ended the stack, if something has."""
-        self._supervisor().check()
+    def _stats_or_none(self, name: str) -> dict[str, Any]:
+        try:
+            return self.stats(name)
+        except OSError:
+            return {}
 
     def figures(self) -> Figures:
-        """What can be counted now; see `local.demo.figures`."""
-        return read_figures(self, self.bigquery)
+        """What can be counted now; a stand-in that is down on purpose counts as 0.
+
+        Raises:
+            StackError: BigQuery refuses the query.
+        """
+        x, topics = self._stats_or_none("x"), self._stats_or_none("pubsub").get("topics", {})
+        producer = self.processes["producer"].env
+        rows, distinct, read_to_row, post_to_row = read_rows(self.bigquery, self.tweets_table)
+        return Figures(
+            made=int(x.get("made", 0)),
+            posts=int(x.get("delivered", 0)),
+            published=topics.get(producer["TOPIC"], {}).get("published", 0),
+            backlog=self.backlog(),
+            dead_letters=topics.get(producer["DEAD_LETTER_TOPIC"], {}).get("published", 0),
+            rows=rows,
+            distinct=distinct,
+            read_to_row=read_to_row,
+            post_to_row=post_to_row,
+            memory={name: process.memory() for name, process in self.processes.items()}
+            | {"this": psutil.Process().memory_info().rss},
+        )
+
+    def backlog(self) -> int:
+        """Messages that the function has not acknowledged; 0 where Pub/Sub is down."""
+        stats = self._stats_or_none("pubsub").get("subscriptions", {})
+        return sum(stats.get(name, {}).get("backlog", 0) for name in self._pushed)
 
     def delivered(self) -> set[int]:
         """Ids of the posts that X has delivered since the start."""
-        lines = ask(f"{self.x_url}/_standin/delivered").splitlines()
-        return {int(line.split()[0]) for line in lines}
+        return {int(line.split()[0]) for line in self.control("x", "delivered").splitlines()}
 
-    def wait_rows(self, count: int, timeout: float) -> Figures:
-        """Wait until the table holds at least `count` different posts.
+    def wait(self, done: Callable[[], object], what: str, timeout: float) -> None:
+        """Wait until `done`.
 
         Raises:
             StackError: not within `timeout` seconds, or a process has ended for good.
         """
-        return self._wait(lambda figures: figures.distinct >= count, f"{count} posts", timeout)
+        deadline = time.monotonic() + timeout
+        while not done():
+            self.supervisor.check()
+            if time.monotonic() > deadline:
+                raise StackError(f"waited {timeout:.0f} s for {what}; see {self.logs}")
+            time.sleep(0.1)
+
+    def wait_rows(self, count: int, timeout: float) -> None:
+        """Wait until the table holds at least `count` different posts; raises as `wait` does."""
+        self.wait(lambda: self.figures().distinct >= count, f"{count} posts", timeout)
 
     def wait_verdict(
         self,
@@ -156,7 +211,7 @@ class LocalStack(Addresses):
         """
         since, before = time.monotonic(), (-1, -1)
         while time.monotonic() < min(since + patience, ends):
-            self.check()
+            self.supervisor.check()
             figures = self.figures()
             progress(figures)
             if (figures.posts, figures.distinct) != before:
@@ -170,89 +225,56 @@ class LocalStack(Addresses):
 
     def stop_posts(self) -> None:
         """X sends nothing more; `count` is what it has sent."""
-        ask(f"{self.x_url}/_standin/settings", {"count": 0})
+        self.control("x", "settings", {"count": 0})
         self.count = self.figures().made
 
     def first_row(self) -> float | None:
         """Seconds from the start to the first row of this run; None before there is one."""
+        start = bigquery.ScalarQueryParameter("start", "TIMESTAMP", self._started_wall)
         rows = self.bigquery.query(
             # The table's name comes from the program.
             f"SELECT MIN(inserted_at) AS first FROM `{self.tweets_table}` "  # noqa: S608
             "WHERE inserted_at >= @start",
-            job_config=bigquery.QueryJobConfig(
-                query_parameters=[
-                    bigquery.ScalarQueryParameter("start", "TIMESTAMP", self.started_wall)
-                ]
-            ),
+            job_config=bigquery.QueryJobConfig(query_parameters=[start]),
         ).result()
         first = next(iter(rows))["first"]
-        return (first - self.started_wall).total_seconds() if first else None
+        return (first - self._started_wall).total_seconds() if first else None
 
     def verdict(self) -> Verdict:
         """Compare the ids that X delivered with those in the view."""
         return judge(self.delivered(), self.bigquery, self.tweets_table, self.tweets_latest)
-
-    def stop(self) -> None:
-        """End everything in order: producer, what is on the way, function, stand-ins."""
-        with self._launcher.undo:
-            if self.supervisor is not None and self.supervisor.failure is None:
-                self.supervisor.end()
-                self.processes["producer"].stop()
-                deadline = time.monotonic() + DRAIN_SECONDS
-                # A BigQuery that is held down takes nothing more, and is not asked.
-                while self.processes["bigquery"].running and read_backlog(self):
-                    if time.monotonic() > deadline:
-                        break
-                    time.sleep(0.2)
-
-    def _supervisor(self) -> Supervisor:
-        if self.supervisor is None:
-            raise RuntimeError("LocalStack is not started: use it in a with statement")
-        return self.supervisor
-
-    def _wait(self, done: Callable[[Figures], bool], what: str, timeout: float) -> Figures:
-        deadline = time.monotonic() + timeout
-        while True:
-            self.check()
-            figures = self.figures()
-            if done(figures):
-                return figures
-            if time.monotonic() > deadline:
-                raise StackError(f"waited {timeout:.0f} s for {what}; there is: {figures.line()}")
-            time.sleep(0.2)
 
     def _start(self) -> None:
         launcher, project = self._launcher, str(self._config["gcp:project"])
         x_flags: list[object] = ["--rate", self.rate, "--seed", self._seed]
         x_flags += ["--count", self.count] if self.count else []
         launcher.start_stand_ins(project, x_flags)
-        try:
-            self.program = evaluate_apart(self._stack, self._config)
-        except ProgramError as error:
-            raise BadInputError(str(error)) from error
-        except RuntimeError as error:
-            raise StackError(str(error)) from error
+        program = evaluate_apart(self._stack, self._config)
+        self._pushed = [each.id for each in program.resources if each.inputs.get("pushConfig")]
         launcher.wait_ready("pubsub")
         launcher.wait_ready("bigquery")
-        self.messaging = Messaging(self.pubsub_address, project)
-        launcher.undo.callback(self.messaging.close)
+        messaging = Messaging(self.pubsub_address, project)
+        launcher.undo.callback(messaging.close)
         self.bigquery = client(self.bigquery_url, project)
         launcher.undo.callback(self.bigquery.close)
-        ground = Targets(
-            self.messaging,
-            LocalTables(self.bigquery),
-            launcher.start_function,
-            launcher.start_producer,
-            launcher.url("function"),
+        self.placements: list[Placement] = apply(
+            program.resources,
+            Targets(
+                messaging,
+                LocalTables(self.bigquery),
+                launcher.start_function,
+                launcher.start_producer,
+                launcher.url("function"),
+            ),
         )
-        self.placements = apply(self.program.resources, ground)
         for name in ("function", "producer"):
             if name not in self.processes:
                 raise StackError(f"the program declares no {name} for the local stack to run.")
+        self.tweets_table = self.processes["function"].env["TWEETS_TABLE"]
+        self.dataset = self.tweets_table.rpartition(".")[0]
+        self.tweets_latest = f"{self.dataset}.tweets_latest"
         if self._dashboard:
             launcher.start_dashboard(self.dataset)
-        restarted = dict(self.processes)
-        platform = {name: restarted.pop(name) for name in ("x", "pubsub", "bigquery")}
-        self.supervisor = Supervisor(restarted, platform, optional={"dashboard"})
+        self.supervisor = Supervisor(self.processes)
         launcher.undo.callback(self.supervisor.end)
         self.supervisor.start()

@@ -28,6 +28,7 @@ from pulumi.runtime.config import set_all_config
 from pulumi.runtime.settings import configure
 
 from local.engine.recorder import UNKNOWN, Options, Program, Recorder, Resource
+from local.machine.errors import BadInputError, StackError
 
 __all__ = [
     "UNKNOWN",
@@ -44,7 +45,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "tweets"
 
 
-class ProgramError(Exception):
+class ProgramError(BadInputError):
     """The program stopped; the message is the line that `pulumi up` would print."""
 
 
@@ -91,7 +92,7 @@ def evaluate_apart(stack: str, config: Mapping[str, object]) -> Program:
 
     Raises:
         ProgramError: the program refused its configuration or failed; the lines are its own.
-        RuntimeError: the process ended otherwise.
+        StackError: the process ended otherwise.
     """
     done = subprocess.run(
         [sys.executable, "-c", _APART],
@@ -102,7 +103,7 @@ def evaluate_apart(stack: str, config: Mapping[str, object]) -> Program:
     )
     if done.returncode:
         words = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
-        raise RuntimeError(f"the program can't be evaluated: {words.splitlines()[-1]}")
+        raise StackError(f"the program can't be evaluated: {words.splitlines()[-1]}")
     answer = pickle.loads(done.stdout)  # noqa: S301 - written by ourselves, just now
     if isinstance(answer, Program):
         return answer
@@ -144,17 +145,27 @@ def _lean() -> Iterator[None]:
 def checked_in_config(stack: str) -> dict[str, object]:
     """The configuration in Pulumi.<stack>.yaml, values as in YAML.
 
+    Encrypted values stay out: only `pulumi` can open them.
+
     Raises:
-        ProgramError: there is no such file.
+        ProgramError: there is no such file, or it is not what Pulumi writes.
     """
     path = ROOT / f"Pulumi.{stack}.yaml"
     if not path.exists():
-        raise ProgramError(f"{path.name} does not exist; known: {', '.join(_stacks()) or 'none'}")
-    return dict(yaml.safe_load(path.read_text("utf-8")).get("config") or {})
-
-
-def _stacks() -> list[str]:
-    return sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml"))
+        known = sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml"))
+        raise ProgramError(
+            f"--stack {stack}: {path.name} does not exist; known: {', '.join(known) or 'none'}"
+        )
+    try:
+        declared = dict(yaml.safe_load(path.read_text("utf-8")).get("config") or {})
+    except (yaml.YAMLError, AttributeError, TypeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ProgramError(f"{path.name} is not a stack's configuration: {reason}") from error
+    return {
+        key: value
+        for key, value in declared.items()
+        if not (isinstance(value, dict) and "secure" in value)
+    }
 
 
 def _full(key: str) -> str:
@@ -229,13 +240,7 @@ def main(argv: list[str] | None = None) -> int:
     # A reviewer has no token; its place is what matters here.
     stand_ins = {"gcp:project": "my-project", "tweets:xBearerToken": "AAAA"}
     try:
-        # Encrypted values stay so: only `pulumi` can open them.
-        checked_in = {
-            key: value
-            for key, value in checked_in_config(options.stack).items()
-            if not (isinstance(value, dict) and "secure" in value)
-        }
-        config = {**stand_ins, **checked_in, **given}
+        config = {**stand_ins, **checked_in_config(options.stack), **given}
         program = evaluate(options.stack, config, preview=options.preview)
     except ProgramError as error:
         print(error, file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,14 +86,3 @@ def clean_environment(runtime: Runtime, folder: Path) -> dict[str, str]:
     home = folder / "home"
     home.mkdir(parents=True, exist_ok=True)
     return {"PATH": f"{runtime.bin}:/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8"}
-
-
-def missing_module(output: str) -> str | None:
-    """The module that a traceback in a process's output could not import, if there is one.
-
-    Shapes: `No module named 'sink.rows'` and `cannot import name 'rows' from 'sink' (...)`.
-    """
-    for pattern in (r"No module named '([\w.]+)'", r"cannot import name '(\w+)' from '([\w.]+)'"):
-        if match := re.search(pattern, output):
-            return ".".join(reversed(match.groups()))
-    return None

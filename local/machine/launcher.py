@@ -13,11 +13,10 @@ from typing import Any
 
 from local.machine.claim import LOCK, claim, scratch_folder
 from local.machine.errors import BadInputError, StackError
-from local.machine.function import Launch, clean_environment, function_launch, missing_module
+from local.machine.function import Launch, clean_environment, function_launch
 from local.machine.pod import PodContext, pod_launch
-from local.machine.process import Process, ProcessFailedError, accepts, free_port
+from local.machine.process import STAND_INS, Process, accepts, free_port
 from local.machine.runtime import Runtime
-from local.machine.supervisor import module_is_missing
 from local.machine.watchdog import Watchdog
 from local.standin import PortBusyError, require_free
 
@@ -135,16 +134,9 @@ class Launcher:
         Raises:
             StackError: it ended or does not come up; a module that it lacks is named.
         """
-        process = self.processes[name]
-        try:
-            process.wait_ready(START_SECONDS)
-        except ProcessFailedError:
-            if module := missing_module(process.output()):
-                raise StackError(module_is_missing(process, module)) from None
-            raise
+        self.processes[name].wait_ready(START_SECONDS)
 
     def _launch(self, name: str, launch: Launch, grace: float = 10.0) -> None:
-        stand_in = name in {"x", "pubsub", "bigquery"}
         port = self.port(name)
         process = Process(
             name,
@@ -153,7 +145,7 @@ class Launcher:
             cwd=launch.cwd,
             log=self.logs / f"{name}.log",
             watchdog=self._watchdog,
-            ready=None if stand_in else lambda _: accepts(port),
+            ready=None if name in STAND_INS else lambda _: accepts(port),
             grace=grace,
         )
         self.processes[name] = process

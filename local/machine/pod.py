@@ -79,11 +79,10 @@ def pod_launch(
                 f"Deployment {name}: volume {mount['name']!r} is mounted, not declared."
             )
         directory = _volume(name, volumes[mount["name"]], cluster, folder / "volumes", state)
-        mounts[mount["mountPath"].rstrip("/")] = directory / (mount.get("subPath") or "")
+        mounts[mount["mountPath"].rstrip("/")] = directory
     runtime = Runtime(folder / "runtime", cluster.context / "requirements.txt")
-    declared = _environment(name, container, cluster)
     env = clean_environment(runtime, folder)
-    env |= {key: _local(value, mounts) for key, value in declared.items()}
+    env |= {key: _local(value, mounts) for key, value in _environment(name, container).items()}
     env |= {"PORT": str(port), **overrides}
     words = [*container["command"], *(container.get("args") or [])]
     # A copy, as a container has: bytecode in the context would change what the next build hashes.
@@ -92,35 +91,19 @@ def pod_launch(
     return Launch([_local(str(word), mounts) for word in words], env, image)
 
 
-def _environment(name: str, container: Mapping[str, Any], cluster: PodContext) -> dict[str, str]:
+def _environment(name: str, container: Mapping[str, Any]) -> dict[str, str]:
     env: dict[str, str] = {}
     if container.get("envFrom"):
         raise StackError(f"Deployment {name}: envFrom has no local counterpart.")
     for variable in container.get("env") or []:
-        key, source = variable["name"], variable.get("valueFrom") or {}
-        path = (source.get("fieldRef") or {}).get("fieldPath")
+        key, source = variable["name"], variable.get("valueFrom")
         if not source:
             env[key] = str(variable.get("value", ""))
-        elif path == "metadata.name":
+        elif source == {"fieldRef": {"fieldPath": "metadata.name"}}:
             env[key] = f"{name}-local"
-        elif "configMapKeyRef" in source:
-            reference = source["configMapKeyRef"]
-            data = _config_map(name, cluster, reference["name"])
-            if reference["key"] not in data:
-                raise StackError(
-                    f"Deployment {name}: {key} wants key {reference['key']!r} of ConfigMap "
-                    f"{reference['name']}, which has {', '.join(sorted(data))}."
-                )
-            env[key] = data[reference["key"]]
         else:
             raise StackError(f"Deployment {name}: {key} from {source} has no local counterpart.")
     return env
-
-
-def _config_map(name: str, cluster: PodContext, config_map: str) -> dict[str, str]:
-    if config_map not in cluster.config_maps:
-        raise StackError(f"Deployment {name} refers to ConfigMap {config_map!r}, not declared.")
-    return cluster.config_maps[config_map]
 
 
 def _volume(
@@ -129,13 +112,13 @@ def _volume(
     """The local directory of a volume, filled as Kubernetes would fill it."""
     directory = folder / str(volume["name"])
     if "configMap" in volume:
-        source = volume["configMap"]
-        data = _config_map(name, cluster, source["name"])
-        items = source.get("items") or [{"key": key, "path": key} for key in data]
-        _write(directory, ((each["path"], data[each["key"]]) for each in items), 0o644)
+        config_map = volume["configMap"]["name"]
+        if config_map not in cluster.config_maps:
+            raise StackError(f"Deployment {name} refers to ConfigMap {config_map!r}, not declared.")
+        _write(directory, cluster.config_maps[config_map].items(), 0o644)
     elif "csi" in volume:
-        attributes = volume["csi"].get("volumeAttributes") or {}
-        _write(directory, _provided_secrets(name, attributes, cluster), 0o600)
+        provider = volume["csi"]["volumeAttributes"].get("secretProviderClass")
+        _write(directory, _provided_secrets(name, provider, cluster), 0o600)
     elif "persistentVolumeClaim" in volume or "emptyDir" in volume:
         directory = state / str(volume["name"])
         directory.mkdir(parents=True, exist_ok=True)
@@ -148,14 +131,13 @@ def _volume(
 
 
 def _provided_secrets(
-    name: str, attributes: Mapping[str, Any], cluster: PodContext
+    name: str, provider: str | None, cluster: PodContext
 ) -> Iterable[tuple[str, str]]:
     """File and payload of each secret that a SecretProviderClass mounts.
 
     `spec.parameters.secrets` is YAML: a list of {resourceName, path}
     (cloud.google.com/secret-manager/docs/secret-manager-managed-csi-component).
     """
-    provider = attributes.get("secretProviderClass")
     if provider not in cluster.secret_providers:
         raise StackError(
             f"Deployment {name} refers to SecretProviderClass {provider!r}, not declared."
@@ -165,7 +147,7 @@ def _provided_secrets(
         secret = str(entry["resourceName"]).split("/versions/")[0]
         if secret not in cluster.secrets:
             raise StackError(f"SecretProviderClass {provider}: {secret} has no declared version.")
-        yield entry.get("path") or entry["fileName"], cluster.secrets[secret]
+        yield entry["path"], cluster.secrets[secret]
 
 
 def _write(directory: Path, files: Iterable[tuple[str, str]], mode: int) -> None:

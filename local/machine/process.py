@@ -18,6 +18,7 @@ from local.machine.errors import BadInputError, StackError
 from local.machine.watchdog import Watchdog, signal_group
 
 READY = re.compile(r"^ready (\S+)", re.MULTILINE)
+STAND_INS = ("x", "pubsub", "bigquery")
 BAD_INPUT = 2
 """Exit code by which our programs say that their last line is what a person must mend."""
 
@@ -115,20 +116,34 @@ class Process:
         """Wait until it can be used.
 
         Raises:
-            BadInputError: it ended with exit code 2, so its own line says what is wrong.
-            ProcessFailedError: it ended, or is not ready within `timeout` seconds.
+            StackError: as `raise_known`.
+            ProcessFailedError: it ended otherwise, or is not ready within `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         while not self._ready(self):
             if not self.running:
-                if self.returncode == BAD_INPUT and (lines := self.last_lines(1)):
-                    raise BadInputError(f"the {self.name} can't run: {lines[0]}")
+                self.raise_known()
                 raise ProcessFailedError(self.obituary())
             if time.monotonic() > deadline:
                 raise ProcessFailedError(
                     f"the {self.name} is not ready after {timeout:.0f} s; see {self.log}"
                 )
             time.sleep(0.02)
+
+    def raise_known(self) -> None:
+        """Raise in one line what a start more can't mend, if it ended by that.
+
+        Raises:
+            BadInputError: it ended with exit code 2, so its own line says what is wrong.
+            StackError: it lacks a module.
+        """
+        if self.returncode == BAD_INPUT and (lines := self.last_lines(1)):
+            raise BadInputError(f"the {self.name} can't run: {lines[0]}")
+        if module := missing_module(self.output()):
+            raise StackError(
+                f"the {self.name} can't start: module {module!r} is neither in what the program "
+                f"bundles for it ({self.cwd}) nor in its requirements.txt; see {self.log}"
+            )
 
     def output(self) -> str:
         """What the current run has written so far."""
@@ -175,6 +190,17 @@ class Process:
             signal_group(self._child.pid, signal.SIGKILL)
             self._child.wait()
             self._watchdog.forget(self._child.pid)
+
+
+def missing_module(output: str) -> str | None:
+    """The module that a traceback in a process's output could not import, if there is one.
+
+    Shapes: `No module named 'sink.rows'` and `cannot import name 'rows' from 'sink' (...)`.
+    """
+    for pattern in (r"No module named '([\w.]+)'", r"cannot import name '(\w+)' from '([\w.]+)'"):
+        if match := re.search(pattern, output):
+            return ".".join(reversed(match.groups()))
+    return None
 
 
 def _message(line: str) -> str:

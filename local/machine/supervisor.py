@@ -5,11 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
-from local.machine.errors import BadInputError, StackError
-from local.machine.function import missing_module
-from local.machine.process import BAD_INPUT, Process, ProcessFailedError
+from local.machine.errors import StackError
+from local.machine.process import STAND_INS, Process, ProcessFailedError
 
 CRASHES = 5
 """Ends in a row, each within SETTLED seconds of its start, after which the stack gives up."""
@@ -24,23 +23,20 @@ class Supervisor:
     restart is at once and the wait doubles up to 8 s, since a person is looking on.
 
     Args:
-        restarted: processes that the platform would start again, by name.
-        essential: processes that stand for the platform itself; without one the stack has failed.
-        optional: names among the restarted that the stack can go on without.
+        processes: by name. Without a stand-in, which is the platform itself, the stack has failed;
+            it goes on without its dashboard; every other is started again.
+
+    Attributes:
+        events: what happened to them, a line each.
+        failure: what ended the stack, if something has.
     """
 
-    def __init__(
-        self,
-        restarted: Mapping[str, Process],
-        essential: Mapping[str, Process],
-        optional: Collection[str] = (),
-    ) -> None:
+    def __init__(self, processes: Mapping[str, Process]) -> None:
         self.events: deque[str] = deque(maxlen=200)
         self.failure: StackError | None = None
-        self._restarted, self._essential = dict(restarted), dict(essential)
-        self._optional = frozenset(optional)
+        self._processes = dict(processes)
         self._held: set[str] = set()
-        self._crashes = dict.fromkeys(restarted, 0)
+        self._crashes = dict.fromkeys(processes, 0)
         self._lock = threading.RLock()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
@@ -79,10 +75,10 @@ class Supervisor:
             self._process(name).kill()
             meanwhile()
             self._say(f"{name} killed on request")
-            if name in self._restarted:
-                self._process(name).start()
-            else:
+            if name in STAND_INS:
                 self._held.add(name)
+            else:
+                self._process(name).start()
 
     def check(self) -> None:
         """Raise what ended the stack, if something has."""
@@ -91,9 +87,9 @@ class Supervisor:
 
     def _process(self, name: str) -> Process:
         try:
-            return {**self._restarted, **self._essential}[name]
+            return self._processes[name]
         except KeyError:
-            known = ", ".join([*self._restarted, *self._essential])
+            known = ", ".join(self._processes)
             raise ValueError(f"no process {name!r} in the stack: it has {known}") from None
 
     def _say(self, event: str) -> None:
@@ -103,29 +99,26 @@ class Supervisor:
         while not self._end.wait(0.1) and self.failure is None:
             with self._lock:
                 try:
-                    for name in self._essential.keys() - self._held:
-                        if not self._essential[name].running:
-                            self._fail(ProcessFailedError(self._essential[name].obituary()))
-                    for name in self._restarted.keys() - self._held:
-                        self._attend(name, self._restarted[name])
+                    for name in self._processes.keys() - self._held:
+                        self._attend(name, self._processes[name])
                 except StackError as error:
-                    self._fail(error)
+                    self._say(str(error).splitlines()[0])
+                    self.failure = error
 
     def _attend(self, name: str, process: Process) -> None:
         if process.running:
             return
+        if name in STAND_INS:
+            raise ProcessFailedError(process.obituary())
         age = time.monotonic() - process.started_at
         if process.ended_at is None:
             process.ended_at = time.monotonic()
             self._crashes[name] = 1 if age > SETTLED else self._crashes[name] + 1
             self._say(process.obituary().splitlines()[0])
-            if name in self._optional:
+            if name == "dashboard":
                 self._held.add(name)
                 return
-            if process.returncode == BAD_INPUT and (lines := process.last_lines(1)):
-                raise BadInputError(f"the {name} can't run: {lines[0]}")
-            if module := missing_module(process.output()):
-                raise StackError(module_is_missing(process, module))
+            process.raise_known()
             if self._crashes[name] > CRASHES:
                 raise ProcessFailedError(
                     f"{CRASHES} restarts in a row did not help: {process.obituary()}"
@@ -135,15 +128,3 @@ class Supervisor:
         if time.monotonic() - process.ended_at >= wait:
             process.start()
             self._say(f"{name} started again")
-
-    def _fail(self, error: StackError) -> None:
-        self._say(str(error).splitlines()[0])
-        self.failure = error
-
-
-def module_is_missing(process: Process, module: str) -> str:
-    """One line for a process that lacks a module: what, where it should be, where the log is."""
-    return (
-        f"the {process.name} can't start: module {module!r} is neither in what the program "
-        f"bundles for it ({process.cwd}) nor in its requirements.txt; see {process.log}"
-    )

@@ -7,8 +7,8 @@ LONG_OUTAGE = Fault(
     # The sink itself tries again for 4 s; what takes longer must go back to Pub/Sub.
     "BigQuery 503 for 6 s",
     "bigquery",
-    "status",
-    {"status": 503, "seconds": 6.0},
+    "ask",
+    {"insert_status": 503, "seconds": 6.0},
 )
 KILL_HOLDING = Fault(
     "producer killed while it holds posts", "producer", "kill_holding", {"seconds": 1.5}
@@ -22,7 +22,7 @@ def quick_plan(seed: int, posts: int) -> list[Fault]:
     its messages again for another reason. The drops come next: recent search, which fills their
     gaps, has no newer posts than 15 s.
     """
-    cloud = [each for each in cloud_faults(QUICK) if each.act != "status"]
-    early = [each for each in cloud if each.act in ("redeliver", "slow", "kill")]
+    cloud = [each for each in cloud_faults(QUICK) if "insert_status" not in each.options]
+    early = [each for each in cloud if each.act in ("redeliver", "ask", "kill")]
     late = [each for each in cloud if each not in early]
     return placed(seed, posts, [[LONG_OUTAGE], [KILL_HOLDING, *line_faults(0), *early], late])

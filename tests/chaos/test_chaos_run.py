@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.chaos.outcome import Outcome
-from local.chaos.report import content, lines, verdict
+from local.chaos.outcome import Outcome, content, lines, verdict
 from local.chaos.run import RULES, ChaosRun
 from local.demo.stack import LocalStack
 from tests.chaos.plan import quick_plan
@@ -50,8 +49,7 @@ def test_what_x_cut_off_is_in_a_gap_that_backfill_fills(outcome: Outcome) -> Non
     """Posts that never arrived whole are in recorded gaps, and in the view after the backfill."""
     assert outcome.x_lost.in_gaps
     assert outcome.x_lost.lost == ()
-    assert outcome.x_after_repair.in_gaps == ()
-    assert outcome.after_repair.in_gaps == ()
+    assert outcome.still == ()
     # One that is killed while it waits to connect goes on with the gap that is open.
     assert outcome.events["started"] == 2
 
@@ -66,7 +64,7 @@ def test_dead_letters_are_exactly_the_poison(outcome: Outcome) -> None:
 
 def test_rejected_rows_arrive_once_after_redrive(outcome: Outcome) -> None:
     """Rows that BigQuery rejected come into the view once, and leave the dead letters."""
-    assert outcome.rejected_missing == 5
+    assert outcome.redriven == 5
     assert outcome.redriven_rows == 5
     assert outcome.letters_left.strange == ()
 
@@ -74,7 +72,7 @@ def test_rejected_rows_arrive_once_after_redrive(outcome: Outcome) -> None:
 def test_every_fault_was_injected_and_hit_something(outcome: Outcome) -> None:
     """A fault that did nothing would prove nothing."""
     assert outcome.injected == outcome.planned
-    hit = ("messages delivered again", "publish requests refused", "insert status 503")
+    hit = ("redelivered", "refused publishes", "insert status 503")
     assert all(outcome.hit.get(name) for name in hit), outcome.hit
 
 

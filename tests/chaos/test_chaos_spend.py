@@ -31,6 +31,6 @@ def test_a_budget_is_not_passed_by_more_than_a_chunk(tmp_path: Path) -> None:
 )
 def test_each_wrong_figure_of_a_budget_fails(wrong: dict[str, object], words: str) -> None:
     """The judge of a budget sees each of its figures."""
-    right = {"bought": 900, "while_unknown": 0, "kills": 3, "damage": "zeroed"}
+    right = {"bought": 900, "while_unknown": 0, "kills": 3}
     figures = right | {"missing": Missing((7,), ()), "doubled": ()} | wrong
     assert Spending(**figures).failures() == [words]  # type: ignore[arg-type]

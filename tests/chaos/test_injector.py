@@ -4,15 +4,16 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 
-from local import standin
 from local.chaos.injector import Injector
 from local.chaos.schedule import Fault
 from local.demo.stack import LocalStack
+from local.machine.process import Process
+from local.machine.supervisor import Supervisor
 from local.pubsub import PubSubServer
 from local.x import XServer
 
@@ -24,26 +25,23 @@ def test_a_redelivery_lasts_until_it_has_hit(
 ) -> None:
     """On a busy machine the next fault, a lost port, came before any message was acknowledged."""
     looked = threading.Event()
-    posted: list[str] = []
-
-    def ask(url: str, *content: Any) -> str:
-        if url.endswith("/stats") and posted:
-            looked.set()
-        posted.extend([url] * url.endswith("/faults"))
-        return standin.ask(url, *content)
-
-    monkeypatch.setattr("local.chaos.injector.ask", ask)
     with PubSubServer() as server, XServer(count=0) as x:
-        process = SimpleNamespace(env={})
-        stack = SimpleNamespace(
-            pubsub_control_url=server.control_url,
-            x_url=x.url,
-            pushed=[],
-            processes={"producer": process},
-            logs=tmp_path,
-        )
+        stack = LocalStack()
+        stack._controls = {"pubsub": server.control_url, "x": f"{x.url}/_standin"}
+        stack._pushed, stack.logs = [], tmp_path
+        stack.processes = {"producer": cast(Process, SimpleNamespace(env={}))}
+        stack.supervisor = Supervisor({})
+        posted: list[str] = []
+
+        def control(name: str, page: str, *content: object) -> str:
+            if page == "stats" and posted:
+                looked.set()
+            posted.extend([page] * (page == "faults"))
+            return LocalStack.control(stack, name, page, *content)
+
+        monkeypatch.setattr(stack, "control", control)
         plan = [Fault("Pub/Sub delivers again", "pubsub", "redeliver", {"count": 3})]
-        injector = Injector(cast(LocalStack, stack), plan)
+        injector = Injector(stack, plan)
         injector.turn(0)
         assert looked.wait(10), "the injector does not look whether it has hit"
         injector.turn(0)

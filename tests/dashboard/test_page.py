@@ -270,7 +270,7 @@ def test_page_of_the_running_demo_tells_each_fault(reader: Reader, tmp_path: Pat
         reader.wait_state("Late")
         send(f"{bigquery}/faults", {})
         reader.wait_state("Live")
-        stack.hold("bigquery")
+        stack.supervisor.hold("bigquery")
         try:
             reader.wait_state("No answer")
             assert "What follows is" in line.inner_text()
@@ -279,7 +279,7 @@ def test_page_of_the_running_demo_tells_each_fault(reader: Reader, tmp_path: Pat
                 "getComputedStyle(document.querySelector('.st-key-figures')).opacity < 1"
             )
         finally:
-            stack.resume("bigquery")  # the stack's end asks it what is on the way
+            stack.supervisor.resume("bigquery")  # the stack's end asks it what is on the way
         reader.wait_state("Live")
         send(f"{x}/settings", {"count": 0, "keep_alive": 1})
         reader.wait_state("No posts match")

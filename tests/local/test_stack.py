@@ -42,7 +42,7 @@ def test_each_post_once_though_the_function_is_killed(
     """Of 2,000 posts none is lost and none doubled by `kill -9` of the function on the way."""
     with LocalStack(rate=400, count=2000) as stack:
         stack.wait_rows(300, timeout=40)
-        stack.kill("function")
+        stack.supervisor.kill("function")
         verdict = stack.wait_verdict(patience=40)
         assert verdict.line() == "2000 posts, 2000 rows, 0 lost, 0 doubled", verdict.details()
         assert stack.processes["function"].starts == 2
@@ -69,7 +69,7 @@ def test_each_post_once_though_the_function_is_killed(
 
         asked: list[str] = []
         monkeypatch.setattr(stack.bigquery, "query", lambda sql: asked.append(sql))
-        stack.hold("bigquery")
+        stack.supervisor.hold("bigquery")
     assert asked == [], "the end of the stack asks a BigQuery that is down"
     assert query(["SELECT 1"], environment) == 2
     assert "is the demo running?" in capsys.readouterr().err

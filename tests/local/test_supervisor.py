@@ -56,7 +56,7 @@ def end(supervisor: Supervisor, *processes: Process) -> None:
 def test_a_killed_process_comes_back(make: Make) -> None:
     """Killed from outside or on request, the function is started again at once."""
     function, x = make("function", STEADY), make("x", STEADY)
-    supervisor = Supervisor({"function": function}, {"x": x})
+    supervisor = Supervisor({"function": function, "x": x})
     supervisor.start()
     function.wait_ready(10)
     function.kill()
@@ -74,7 +74,7 @@ def test_a_killed_process_comes_back(make: Make) -> None:
 def test_a_held_process_stays_down_until_it_is_resumed(make: Make) -> None:
     """What was stopped on request is neither restarted nor missed."""
     function, x = make("function", STEADY), make("x", STEADY)
-    supervisor = Supervisor({"function": function}, {"x": x})
+    supervisor = Supervisor({"function": function, "x": x})
     supervisor.start()
     for name, process in (("function", function), ("x", x)):
         supervisor.hold(name)
@@ -91,7 +91,7 @@ def test_a_held_process_stays_down_until_it_is_resumed(make: Make) -> None:
 def test_a_stand_in_that_ends_ends_the_stack(make: Make) -> None:
     """Nothing replaces Google: its end is the stack's, with its last words."""
     x = make("x", "raise SystemExit('the disk is full')")
-    supervisor = Supervisor({}, {"x": x})
+    supervisor = Supervisor({"x": x})
     supervisor.start()
     wait(lambda: supervisor.failure)
     with pytest.raises(
@@ -105,7 +105,7 @@ def test_a_crash_loop_ends_the_stack(make: Make, monkeypatch: pytest.MonkeyPatch
     """Restarts that do not help are given up, with the last words."""
     monkeypatch.setattr(supervision, "LONGEST_WAIT", 0.05)
     producer = make("producer", "raise SystemExit('boom')")
-    supervisor = Supervisor({"producer": producer}, {})
+    supervisor = Supervisor({"producer": producer})
     supervisor.start()
     wait(lambda: supervisor.failure)
     with pytest.raises(ProcessFailedError, match=r"5 restarts in a row did not help(.|\n)*boom"):
@@ -134,7 +134,7 @@ def test_what_a_restart_can_not_mend_ends_the_stack(
 ) -> None:
     """Bad input and a missing module are reported once, in one line, without restarts."""
     producer = make("producer", code)
-    supervisor = Supervisor({"producer": producer}, {})
+    supervisor = Supervisor({"producer": producer})
     supervisor.start()
     wait(lambda: supervisor.failure)
     with pytest.raises(kind, match=words) as raised:
@@ -147,7 +147,7 @@ def test_what_a_restart_can_not_mend_ends_the_stack(
 def test_the_stack_goes_on_without_its_page(make: Make) -> None:
     """The dashboard is a view of the stack, not a part of it."""
     page = make("dashboard", "raise SystemExit('no')")
-    supervisor = Supervisor({"dashboard": page}, {}, optional={"dashboard"})
+    supervisor = Supervisor({"dashboard": page})
     supervisor.start()
     wait(lambda: supervisor.events)
     time.sleep(0.3)
