@@ -44,18 +44,7 @@ class BigQueryServer:
     def __init__(
         self, port: int = 0, data_dir: Path | str | None = None, *, project: str = PROJECT
     ) -> None:
-        self._port = port
-        self._data_dir = data_dir
-        self._process: subprocess.Popen[str] | None = None
-        self.project = project
-        self.url = ""
-
-    @property
-    def pid(self) -> int:
-        """Process id of the child."""
-        if self._process is None:
-            raise RuntimeError("BigQueryServer is not started: use it in a with statement")
-        return self._process.pid
+        self._port, self._data_dir, self.project = port, data_dir, project
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "local.bigquery", "--port", str(self._port)]
@@ -68,42 +57,33 @@ class BigQueryServer:
             self._process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=root
             )
+            self.pid = self._process.pid
             line = self._process.stdout.readline() if self._process.stdout else ""
             if not line.startswith("ready "):
-                self._process.wait(10)
+                self.__exit__()
                 errors.seek(0)
-                self.stop()
                 raise RuntimeError(f"the BigQuery stand-in did not start: {errors.read().strip()}")
         self.url = line.split()[1]
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
+        with self._process as process:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
-    def stop(self) -> None:
-        """End the child; again and again without harm."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout:
-            process.stdout.close()
-
-    def client(self, project: str | None = None) -> bigquery.Client:
+    def client(self) -> bigquery.Client:
         """An official client for this server, without credentials."""
-        return client(self.url, project or self.project)
+        return client(self.url, self.project)
 
     def faults(self, **faults: object) -> None:
         """Set faults (see `local.bigquery.faults`); without arguments, clear them all."""
         ask(f"{self.url}/_standin/faults", faults)
 
     def stats(self) -> dict[str, Any]:
-        """Counts since the start: inserts, rows, rejected, faults, largest_insert."""
+        """Counts since the start; see `local.bigquery.faults.InsertStats`."""
         return dict(json.loads(ask(f"{self.url}/_standin/stats")))
 
 

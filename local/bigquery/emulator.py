@@ -144,14 +144,14 @@ def tame() -> None:
         setattr(holder, name, replacement)
 
 
-def settings(host: str, port: int, project: str, data_dir: Path | None) -> Settings:
+def settings(port: int, project: str, data_dir: Path | None) -> Settings:
     """Settings of bqemulator; nothing is taken from the environment."""
     for name in [name for name in os.environ if name.upper().startswith("BQEMU_")]:
         del os.environ[name]
     from bqemulator.config import LogLevel, PersistenceMode, Settings
 
     return Settings(
-        rest_host=host,
+        rest_host=HOST,
         rest_port=port,
         grpc_port=0,
         default_project_id=project,
@@ -203,7 +203,7 @@ class BigQueryProcess(StandIn):
         try:
             if self._data_dir is not None:
                 self._data_dir.mkdir(parents=True, exist_ok=True)
-            server = EmulatorServer(settings(HOST, self._port, self._project, self._data_dir))
+            server = EmulatorServer(settings(self._port, self._project, self._data_dir))
             await server.start()
         except (OSError, DuckDBError) as error:
             first = str(error).splitlines()[0]

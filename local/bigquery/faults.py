@@ -10,25 +10,20 @@ Each is set by `POST /_standin/faults`, for `seconds` (default: until cleared by
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 _KINDS = {"insert_status": int, "insert_delay_ms": int, "reject_ids": list, "stored": bool}
 
 
-@dataclass(slots=True)
+@dataclass
 class InsertStats:
-    """Counts since the start: insert requests, rows stored, rows rejected, faults answered."""
+    """Since the start: insert requests, rows of the largest, answers spoilt by each fault."""
 
     inserts: int = 0
-    rows: int = 0
-    rejected: int = 0
-    faults: dict[str, int] = field(default_factory=dict)
     largest_insert: int = 0
-
-    def count_fault(self, name: str) -> None:
-        """One more answer was spoilt by this fault."""
-        self.faults[name] = self.faults.get(name, 0) + 1
+    faults: Counter[str] = field(default_factory=Counter)
 
 
 class BigQueryFaults:
@@ -48,7 +43,6 @@ class BigQueryFaults:
             raise TypeError(f"faults must be a JSON object; known: {', '.join(_KINDS)}")
         if not asked:
             self._until.clear()
-            return
         until = time.monotonic() + float(asked.pop("seconds", float("inf")))
         for name, value in asked.items():
             if name not in _KINDS or not isinstance(value, _KINDS[name]):
@@ -59,11 +53,4 @@ class BigQueryFaults:
     def get(self, name: str) -> Any:
         """Value of a fault in force, or None."""
         value, until = self._until.get(name, (None, 0.0))
-        if value is None or time.monotonic() > until:
-            self._until.pop(name, None)
-            return None
-        return value
-
-    def names(self) -> list[str]:
-        """Names of the faults in force."""
-        return sorted(name for name in list(self._until) if self.get(name) is not None)
+        return value if time.monotonic() < until else None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -21,72 +21,45 @@ import orjson
 RowError = dict[str, str]
 
 
-def _error(location: str, message: str) -> RowError:
-    return {"reason": "invalid", "location": location, "debugInfo": "", "message": message}
+def row_error(location: str, message: str, reason: str = "invalid") -> RowError:
+    """An error of a row, as insertAll reports it."""
+    return {"reason": reason, "location": location, "debugInfo": "", "message": message}
 
 
 def _integer(value: object) -> bool:
-    if isinstance(value, bool):
-        return False
     if isinstance(value, str):
         return re.fullmatch(r"[+-]?\d{1,19}", value) is not None and _integer(int(value))
-    return isinstance(value, int) and -(2**63) <= value < 2**63
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
-def _float(value: object) -> bool:
-    if isinstance(value, str):
+def _datetime(text: str) -> None:
+    if datetime.fromisoformat(text).tzinfo is not None:
+        raise ValueError(text)
+
+
+def _parsed_by(parse: Callable[[str], object]) -> Callable[[object], bool]:
+    def accepts(value: object) -> bool:
+        if not isinstance(value, str):
+            return False
         try:
-            float(value)
+            parse(value)
         except ValueError:
             return False
         return True
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
-
-def _boolean(value: object) -> bool:
-    return isinstance(value, bool) or (
-        isinstance(value, str) and value.lower() in {"true", "false"}
-    )
-
-
-def _parsed(parse: Callable[[str], object], value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        parse(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _timestamp(value: object) -> bool:
-    if _float(value):
-        return True
-    return _parsed(lambda text: datetime.fromisoformat(text.replace(" UTC", "+00:00")), value)
-
-
-def _datetime(value: object) -> bool:
-    def parse(text: str) -> None:
-        if datetime.fromisoformat(text).tzinfo is not None:
-            raise ValueError(text)
-
-    return _parsed(parse, value)
+    return accepts
 
 
 _ACCEPTS: Mapping[str, Callable[[object], bool]] = {
     "INTEGER": _integer,
-    "INT64": _integer,
-    "FLOAT": _float,
-    "FLOAT64": _float,
-    "BOOLEAN": _boolean,
-    "BOOL": _boolean,
-    "TIMESTAMP": _timestamp,
-    "DATETIME": _datetime,
-    "DATE": lambda value: _parsed(date.fromisoformat, value),
-    "TIME": lambda value: _parsed(time.fromisoformat, value),
-    "JSON": lambda value: _parsed(orjson.loads, value),
+    "BOOLEAN": lambda value: str(value).lower() in {"true", "false"},
+    # fromisoformat reads no "UTC" and no seconds since 1970, which nothing here sends.
+    "TIMESTAMP": _parsed_by(datetime.fromisoformat),
+    "DATETIME": _parsed_by(_datetime),
+    "JSON": _parsed_by(orjson.loads),
     "STRING": lambda value: isinstance(value, str | int | float),
 }
+"""Of the types that the schemas have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +93,10 @@ def _value_errors(column: ColumnType, value: object, location: str) -> list[RowE
     if column.columns and isinstance(value, dict):
         return row_errors(column.columns, value, location + ".")
     if column.columns or isinstance(value, dict):
-        return [_error(location, f"This field: {column.name} is not a record.")]
+        return [row_error(location, f"This field: {column.name} is not a record.")]
     if column.accepts is not None and not column.accepts(value):
         shown = str(value)[:100]
-        return [_error(location, f"Cannot convert value to {column.kind} (bad value): {shown}")]
+        return [row_error(location, f"Cannot convert value to {column.kind} (bad value): {shown}")]
     return []
 
 
@@ -131,8 +104,6 @@ def row_errors(
     known: Mapping[str, ColumnType],
     row: Mapping[str, Any],
     prefix: str = "",
-    *,
-    ignore_unknown: bool = False,
 ) -> list[RowError]:
     """Errors that BigQuery would report for one row; empty when it would take the row.
 
@@ -140,13 +111,12 @@ def row_errors(
         known: Columns of the table, or of the record that `row` stands for.
         row: The row's `json` member; REPEATED members that are null are taken as empty.
         prefix: Path of the record inside the row, with a trailing dot.
-        ignore_unknown: insertAll's `ignoreUnknownValues`.
     """
     errors = []
     given = {name.lower(): value for name, value in row.items()}
-    if not ignore_unknown and not given.keys() <= known.keys():
+    if not given.keys() <= known.keys():
         errors += [
-            _error(prefix + name, f"no such field: {prefix}{name}.")
+            row_error(prefix + name, f"no such field: {prefix}{name}.")
             for name in row
             if name.lower() not in known
         ]
@@ -154,16 +124,16 @@ def row_errors(
         value, location = given.get(key), prefix + column.name
         if value is None:
             if column.required:
-                errors.append(_error(location, f"Missing required field: {location}."))
+                errors.append(row_error(location, f"Missing required field: {location}."))
         elif column.repeated:
             for item in value if isinstance(value, list) else [value]:
                 if item is None:
-                    errors.append(_error(location, "Only optional fields can be set to NULL."))
+                    errors.append(row_error(location, "Only optional fields can be set to NULL."))
                 else:
                     errors += _value_errors(column, item, location)
         elif isinstance(value, list):
             errors.append(
-                _error(location, f"Array specified for non-repeated field: {column.name}.")
+                row_error(location, f"Array specified for non-repeated field: {column.name}.")
             )
         else:
             errors += _value_errors(column, value, location)

@@ -26,7 +26,6 @@ from local.demo.figures import Figures, read_rows
 from local.demo.verdict import Verdict, judge
 from local.engine.apply import Placement, Targets, apply
 from local.engine.program import checked_in_config, evaluate_apart
-from local.engine.tables import LocalTables
 from local.engine.topics import Messaging
 from local.machine.errors import StackError
 from local.machine.launcher import Launcher
@@ -261,7 +260,7 @@ class LocalStack:
             program.resources,
             Targets(
                 messaging,
-                LocalTables(self.bigquery),
+                self.bigquery,
                 launcher.start_function,
                 launcher.start_producer,
                 launcher.url("function"),

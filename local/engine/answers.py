@@ -7,7 +7,7 @@ of the configured name. Nothing is called: this is the mock engine's half of the
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -17,8 +17,6 @@ PROJECT_NUMBER = "123456789012"
 # Types that a provider names itself (logical name and a random suffix) when no name is given.
 _AUTO_NAMED = {"gcp:storage/bucket:Bucket", "gcp:container/cluster:Cluster"}
 
-
-_REGIONS = ("us-central1", "us-east1", "europe-west1", "europe-west4")
 # A project in which this stack is the first.
 _NOTHING = {
     "gcp:bigquery/getDataset:getDataset": "Dataset",
@@ -57,14 +55,38 @@ def computed_outputs(
     type_: str, inputs: Mapping[str, Any], config: Mapping[str, str]
 ) -> tuple[str, dict[str, Any]]:
     """Id and computed outputs of a created resource."""
-    project, region = config.get("gcp:project", ""), config.get("gcp:region", "")
-    answer = _ANSWERS.get(type_)
-    if answer is not None:
-        return answer(inputs, project, region)
-    if type_.startswith("kubernetes:"):
-        metadata = inputs.get("metadata") or {}
-        return f"{metadata.get('namespace', '')}/{metadata.get('name', '')}".lstrip("/"), {}
-    return f"{type_.rpartition(':')[2].lower()}/{_made_from(inputs)}", {}
+    project, metadata = config.get("gcp:project", ""), inputs.get("metadata") or {}
+    # A number such as Google gives, the same for the same resource.
+    made_from = json.dumps(inputs, sort_keys=True, default=str).encode()
+    values = {
+        "location": config.get("gcp:region", ""),
+        **{name: value for name, value in inputs.items() if isinstance(value, str)},
+        "project": project,
+        "number": PROJECT_NUMBER,
+        "made": int.from_bytes(hashlib.sha256(made_from).digest()[:8]),
+        "type": type_.rpartition(":")[2].lower(),
+        "agent": str(inputs.get("service")).partition(".")[0],
+        "image": str((inputs.get("tags") or [""])[0]).rpartition(":")[0],
+        "sha256": hashlib.sha256(str(inputs.get("tags")).encode()).hexdigest(),
+        "md5": _md5(str(inputs.get("source"))),
+        "object": f"{metadata.get('namespace', '')}/{metadata.get('name', '')}".lstrip("/"),
+    }
+    usual = "{object}" if type_.startswith("kubernetes:") else "{type}/{made}"
+    id_, outputs = _ANSWERS.get(type_, (usual, {}))
+    filled: dict[str, Any] = _filled(outputs, values)
+    return id_.format(**values), filled
+
+
+def _filled(form: Any, values: Mapping[str, object]) -> Any:
+    if isinstance(form, dict):
+        return {name: _filled(each, values) for name, each in form.items()}
+    if isinstance(form, list):
+        return [_filled(each, values) for each in form]
+    return form.format(**values) if isinstance(form, str) else form
+
+
+def _md5(text: str) -> str:
+    return base64.b64encode(hashlib.md5(text.encode(), usedforsecurity=False).digest()).decode()
 
 
 def invoke(token: str, args: Mapping[str, Any], config: Mapping[str, str]) -> dict[str, Any]:
@@ -74,162 +96,103 @@ def invoke(token: str, args: Mapping[str, Any], config: Mapping[str, str]) -> di
         LookupError: the program asks for a data source that this module does not know.
         NoAnswer: Google has no such thing.
     """
-    project, region = config.get("gcp:project", ""), config.get("gcp:region", "")
     if token in _NOTHING:
         raise NoAnswer(token, f"googleapi: Error 404: Not found: {_NOTHING[token]}, notFound")
-    if token == "gcp:compute/getRegions:getRegions":  # noqa: S105
-        return {"project": project, "names": [*_REGIONS]}
-    if token == "gcp:container/getCluster:getCluster":  # noqa: S105
-        name = args["name"]
-        return {
-            "id": f"projects/{project}/locations/{region}/clusters/{name}",
-            "name": name,
-            "controlPlaneEndpointsConfigs": [
-                {
-                    "dnsEndpointConfigs": [
-                        {"endpoint": _dns_endpoint(region), "allowExternalTraffic": True}
-                    ]
-                }
-            ],
-            "workloadIdentityConfigs": [{"workloadPool": f"{project}.svc.id.goog"}],
-            "secretManagerConfigs": [{"enabled": True, "rotationConfigs": [{"enabled": True}]}],
-            "enableAutopilot": True,
-        }
-    if token == "gcp:secretmanager/getSecret:getSecret":  # noqa: S105
-        return {"id": f"projects/{project}/secrets/{args['secretId']}", **args}
-    raise LookupError(f"local/engine/answers.py has no answer for {token}; add one")
+    if token not in _SOURCES:
+        raise LookupError(f"local/engine/answers.py has no answer for {token}; add one")
+    known = {"project": config.get("gcp:project", ""), "location": config.get("gcp:region", "")}
+    answer: dict[str, Any] = _filled(_SOURCES[token], {**args, **known})
+    return answer
 
 
-_Answer = Callable[[Mapping[str, Any], str, str], tuple[str, dict[str, Any]]]
-
-
-def _dns_endpoint(region: str) -> str:
-    return f"gke-0123456789abcdef0123456789abcdef0123-{PROJECT_NUMBER}.{region}.gke.goog"
-
-
-def _account(inputs: Mapping[str, Any], project: str, _: str) -> tuple[str, dict[str, Any]]:
-    email = f"{inputs['accountId']}@{project}.iam.gserviceaccount.com"
-    path = f"projects/{project}/serviceAccounts/{email}"
-    return path, {"email": email, "member": f"serviceAccount:{email}", "name": path}
-
-
-def _agent(inputs: Mapping[str, Any], project: str, _: str) -> tuple[str, dict[str, Any]]:
-    service = inputs["service"]
-    email = f"service-{PROJECT_NUMBER}@gcp-sa-{service.partition('.')[0]}.iam.gserviceaccount.com"
-    return (
-        f"projects/{project}/services/{service}",
-        {"email": email, "member": f"serviceAccount:{email}"},
-    )
-
-
-def _function(inputs: Mapping[str, Any], project: str, region: str) -> tuple[str, dict[str, Any]]:
-    name = inputs["name"]
-    return (
-        f"projects/{project}/locations/{region}/functions/{name}",
+_DNS_ENDPOINT = f"gke-0123456789abcdef0123456789abcdef0123-{PROJECT_NUMBER}.{{location}}.gke.goog"
+_ACCOUNT = "{accountId}@{project}.iam.gserviceaccount.com"
+_AGENT = "service-{number}@gcp-sa-{agent}.iam.gserviceaccount.com"
+_RUN_URI = "https://{name}-a1b2c3d4e5-uc.a.run.app"
+_REGIONAL = "projects/{project}/locations/{location}"
+# What data sources answer; in braces their arguments.
+_SOURCES: dict[str, dict[str, Any]] = {
+    "gcp:compute/getRegions:getRegions": {
+        "project": "{project}",
+        "names": ["us-central1", "us-east1", "europe-west1", "europe-west4"],
+    },
+    "gcp:container/getCluster:getCluster": {
+        "id": _REGIONAL + "/clusters/{name}",
+        "name": "{name}",
+        "controlPlaneEndpointsConfigs": [
+            {"dnsEndpointConfigs": [{"endpoint": _DNS_ENDPOINT, "allowExternalTraffic": True}]}
+        ],
+        "workloadIdentityConfigs": [{"workloadPool": "{project}.svc.id.goog"}],
+        "secretManagerConfigs": [{"enabled": True, "rotationConfigs": [{"enabled": True}]}],
+        "enableAutopilot": True,
+    },
+    "gcp:secretmanager/getSecret:getSecret": {
+        "id": "projects/{project}/secrets/{secretId}",
+        "secretId": "{secretId}",
+    },
+}
+# Type: id, and outputs; in braces inputs of the resource and what `computed_outputs` adds to them.
+_ANSWERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gcp:artifactregistry/repository:Repository": (
+        _REGIONAL + "/repositories/{repositoryId}",
+        {"name": "{repositoryId}"},
+    ),
+    "gcp:bigquery/dataset:Dataset": ("projects/{project}/datasets/{datasetId}", {}),
+    "gcp:bigquery/table:Table": ("projects/{project}/datasets/{datasetId}/tables/{tableId}", {}),
+    "gcp:cloudfunctionsv2/function:Function": (
+        _REGIONAL + "/functions/{name}",
         {
-            "url": f"https://{region}-{project}.cloudfunctions.net/{name}",
+            "url": "https://{location}-{project}.cloudfunctions.net/{name}",
             "state": "ACTIVE",
-            "serviceConfig": {
-                "uri": f"https://{name}-a1b2c3d4e5-uc.a.run.app",
-                "service": f"projects/{project}/locations/{region}/services/{name}",
-            },
+            "serviceConfig": {"uri": _RUN_URI, "service": _REGIONAL + "/services/{name}"},
         },
-    )
-
-
-def _service(inputs: Mapping[str, Any], project: str, region: str) -> tuple[str, dict[str, Any]]:
-    name = inputs["name"]
-    return (
-        f"projects/{project}/locations/{region}/services/{name}",
-        {"uri": f"https://{name}-a1b2c3d4e5-uc.a.run.app"},
-    )
-
-
-def _cluster(inputs: Mapping[str, Any], project: str, region: str) -> tuple[str, dict[str, Any]]:
-    return (
-        f"projects/{project}/locations/{region}/clusters/{inputs['name']}",
+    ),
+    "gcp:cloudrunv2/service:Service": (_REGIONAL + "/services/{name}", {"uri": _RUN_URI}),
+    "gcp:container/cluster:Cluster": (
+        _REGIONAL + "/clusters/{name}",
         {
             "endpoint": "192.0.2.10",
-            "controlPlaneEndpointsConfig": {
-                "dnsEndpointConfig": {"endpoint": _dns_endpoint(region)}
-            },
+            "controlPlaneEndpointsConfig": {"dnsEndpointConfig": {"endpoint": _DNS_ENDPOINT}},
         },
-    )
-
-
-def _object(inputs: Mapping[str, Any], *_: str) -> tuple[str, dict[str, Any]]:
-    digest = hashlib.md5(str(inputs.get("source")).encode(), usedforsecurity=False).digest()
-    return (
-        f"{inputs['bucket']}-{inputs['name']}",
-        {"md5hash": base64.b64encode(digest).decode(), "outputName": inputs["name"]},
-    )
-
-
-def _built_image(inputs: Mapping[str, Any], *_: str) -> tuple[str, dict[str, Any]]:
-    tag = inputs["tags"][0]
-    digest = "sha256:" + hashlib.sha256(tag.encode()).hexdigest()
-    return digest, {"digest": digest, "ref": f"{tag.rpartition(':')[0]}@{digest}"}
-
-
-def _made_from(inputs: Mapping[str, Any]) -> str:
-    """A number such as Google gives, the same for the same resource."""
-    text = json.dumps(inputs, sort_keys=True, default=str)
-    return str(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]))
-
-
-def _numbered(collection: str) -> _Answer:
-    """Name and id of a resource that Google numbers."""
-
-    def answer(inputs: Mapping[str, Any], project: str, _: str) -> tuple[str, dict[str, Any]]:
-        name = f"projects/{project}/{collection}/{_made_from(inputs)}"
-        return name, {"name": name}
-
-    return answer
-
-
-def _path(form: str, key: str, **more: str) -> _Answer:
-    """An id made of project, region and one input; `more` are outputs made the same way."""
-
-    def answer(inputs: Mapping[str, Any], project: str, region: str) -> tuple[str, dict[str, Any]]:
-        values = {
-            "project": project,
-            "number": PROJECT_NUMBER,
-            "region": inputs.get("location", region),
-            "dataset": inputs.get("datasetId", ""),
-            "key": inputs.get(key, ""),
-        }
-        return form.format(**values), {
-            output: text.format(**values) for output, text in more.items()
-        }
-
-    return answer
-
-
-_ANSWERS: dict[str, _Answer] = {
-    "gcp:artifactregistry/repository:Repository": _path(
-        "projects/{project}/locations/{region}/repositories/{key}", "repositoryId", name="{key}"
     ),
-    "gcp:bigquery/dataset:Dataset": _path("projects/{project}/datasets/{key}", "datasetId"),
-    "gcp:bigquery/table:Table": _path(
-        "projects/{project}/datasets/{dataset}/tables/{key}", "tableId"
+    "gcp:monitoring/alertPolicy:AlertPolicy": (
+        "projects/{project}/alertPolicies/{made}",
+        {"name": "projects/{project}/alertPolicies/{made}"},
     ),
-    "gcp:cloudfunctionsv2/function:Function": _function,
-    "gcp:cloudrunv2/service:Service": _service,
-    "gcp:container/cluster:Cluster": _cluster,
-    "gcp:monitoring/alertPolicy:AlertPolicy": _numbered("alertPolicies"),
-    "gcp:monitoring/notificationChannel:NotificationChannel": _numbered("notificationChannels"),
-    "gcp:projects/service:Service": _path("{project}/{key}", "service"),
-    "gcp:projects/serviceIdentity:ServiceIdentity": _agent,
-    "gcp:pubsub/subscription:Subscription": _path("projects/{project}/subscriptions/{key}", "name"),
-    "gcp:pubsub/topic:Topic": _path("projects/{project}/topics/{key}", "name"),
-    "gcp:secretmanager/secret:Secret": _path(
-        "projects/{project}/secrets/{key}", "secretId", name="projects/{number}/secrets/{key}"
+    "gcp:monitoring/notificationChannel:NotificationChannel": (
+        "projects/{project}/notificationChannels/{made}",
+        {"name": "projects/{project}/notificationChannels/{made}"},
     ),
-    "gcp:secretmanager/secretVersion:SecretVersion": _path(
-        "{key}/versions/1", "secret", name="{key}/versions/1"
+    "gcp:projects/service:Service": ("{project}/{service}", {}),
+    "gcp:projects/serviceIdentity:ServiceIdentity": (
+        "projects/{project}/services/{service}",
+        {"email": _AGENT, "member": "serviceAccount:" + _AGENT},
     ),
-    "gcp:serviceaccount/account:Account": _account,
-    "gcp:storage/bucket:Bucket": _path("{key}", "name", url="gs://{key}"),
-    "gcp:storage/bucketObject:BucketObject": _object,
-    "docker-build:index:Image": _built_image,
+    "gcp:pubsub/subscription:Subscription": ("projects/{project}/subscriptions/{name}", {}),
+    "gcp:pubsub/topic:Topic": ("projects/{project}/topics/{name}", {}),
+    "gcp:secretmanager/secret:Secret": (
+        "projects/{project}/secrets/{secretId}",
+        {"name": "projects/{number}/secrets/{secretId}"},
+    ),
+    "gcp:secretmanager/secretVersion:SecretVersion": (
+        "{secret}/versions/1",
+        {"name": "{secret}/versions/1"},
+    ),
+    "gcp:serviceaccount/account:Account": (
+        "projects/{project}/serviceAccounts/" + _ACCOUNT,
+        {
+            "email": _ACCOUNT,
+            "member": "serviceAccount:" + _ACCOUNT,
+            "name": "projects/{project}/serviceAccounts/" + _ACCOUNT,
+        },
+    ),
+    "gcp:storage/bucket:Bucket": ("{name}", {"url": "gs://{name}"}),
+    "gcp:storage/bucketObject:BucketObject": (
+        "{bucket}-{name}",
+        {"md5hash": "{md5}", "outputName": "{name}"},
+    ),
+    "docker-build:index:Image": (
+        "sha256:{sha256}",
+        {"digest": "sha256:{sha256}", "ref": "{image}@sha256:{sha256}"},
+    ),
 }

@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from google.cloud import bigquery
+
 from local.engine.program import Resource
-from local.engine.tables import LocalTables
+from local.engine.tables import create_dataset, create_table
 from local.engine.topics import Messaging
 from local.machine.errors import StackError
 from local.machine.pod import PodContext
@@ -37,7 +39,7 @@ class Targets:
 
     Attributes:
         messaging: where topics and subscriptions go.
-        warehouse: where dataset, tables and views go.
+        bigquery: where dataset, tables and views go.
         start_function: starts the inputs of a Function with its source archive.
         start_pod: starts the inputs of a Deployment with what its pod may refer to.
         function_url: where the function is on this machine.
@@ -47,17 +49,13 @@ class Targets:
     """
 
     messaging: Messaging
-    warehouse: LocalTables
+    bigquery: bigquery.Client
     start_function: Callable[[Mapping[str, Any], Path], None]
     start_pod: Callable[[Mapping[str, Any], PodContext], None]
     function_url: str
     cluster: PodContext = field(default_factory=PodContext)
     archives: dict[str, Path] = field(default_factory=dict)
     declared_url: str = ""
-
-
-def _topic(ground: Targets, resource: Resource) -> str:
-    return ground.messaging.create_topic(resource.inputs)
 
 
 def _subscription(ground: Targets, resource: Resource) -> str:
@@ -71,14 +69,6 @@ def _subscription(ground: Targets, resource: Resource) -> str:
         )
     local = ground.function_url + str(declared).removeprefix(ground.declared_url)
     return f"{ground.messaging.create_subscription(resource.inputs, local)}, push to {local}"
-
-
-def _dataset(ground: Targets, resource: Resource) -> str:
-    return ground.warehouse.create_dataset(resource.inputs)
-
-
-def _table(ground: Targets, resource: Resource) -> str:
-    return ground.warehouse.create_table(resource.inputs)
 
 
 def _archive(ground: Targets, resource: Resource) -> str:
@@ -123,10 +113,6 @@ def _secret_provider(ground: Targets, resource: Resource) -> str:
     return "which secret goes into which file"
 
 
-def _claim(ground: Targets, resource: Resource) -> str:
-    return "a directory"
-
-
 def _deployment(ground: Targets, resource: Resource) -> str:
     ground.start_pod(resource.inputs, ground.cluster)
     return "a process with its command, environment and volumes"
@@ -139,15 +125,17 @@ def _name(resource: Resource) -> str:
 APPLIERS: dict[str, Callable[[Targets, Resource], str]] = {
     "gcp:storage/bucketObject:BucketObject": _archive,
     "gcp:cloudfunctionsv2/function:Function": _function,
-    "gcp:pubsub/topic:Topic": _topic,
+    "gcp:pubsub/topic:Topic": lambda to, each: to.messaging.create_topic(each.inputs),
     "gcp:pubsub/subscription:Subscription": _subscription,
-    "gcp:bigquery/dataset:Dataset": _dataset,
-    "gcp:bigquery/table:Table": _table,
+    "gcp:bigquery/dataset:Dataset": lambda ground, each: create_dataset(
+        ground.bigquery, each.inputs
+    ),
+    "gcp:bigquery/table:Table": lambda to, each: create_table(to.bigquery, each.inputs),
     "gcp:secretmanager/secretVersion:SecretVersion": _secret_version,
     "docker-build:index:Image": _image,
     "kubernetes:core/v1:ConfigMap": _config_map,
     "kubernetes:secrets-store.csi.x-k8s.io/v1:SecretProviderClass": _secret_provider,
-    "kubernetes:core/v1:PersistentVolumeClaim": _claim,
+    "kubernetes:core/v1:PersistentVolumeClaim": lambda *_: "a directory",
     "kubernetes:apps/v1:Deployment": _deployment,
 }
 

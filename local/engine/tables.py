@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from google.api_core.exceptions import GoogleAPIError, NotFound, RetryError
+from google.api_core.exceptions import Conflict, GoogleAPIError, RetryError
 from google.cloud import bigquery
 from google.cloud.bigquery.retry import DEFAULT_RETRY
 
@@ -22,63 +22,51 @@ PROVIDER_ONLY = {"project", "datasetId", "tableId", "deletionProtection"}
 RETRY = DEFAULT_RETRY.with_timeout(3)
 
 
-class LocalTables:
-    """The datasets of one project in a BigQuery server."""
+def create_dataset(client: bigquery.Client, inputs: Mapping[str, Any]) -> str:
+    """Create a dataset from `gcp:bigquery/dataset:Dataset` inputs; one that is there stays.
 
-    def __init__(self, bigquery_client: bigquery.Client) -> None:
-        self.client = bigquery_client
+    Returns:
+        Its full name, `project.dataset`.
+    """
+    name = f"{inputs.get('project') or client.project}.{inputs['datasetId']}"
+    dataset = bigquery.Dataset(name)
+    dataset.location = inputs.get("location") or "US"  # as BigQuery itself would choose
+    dataset.description = inputs.get("description")
+    dataset.labels = inputs.get("labels") or {}
+    try:
+        client.create_dataset(dataset, exists_ok=True, retry=RETRY)
+    except GoogleAPIError as error:
+        raise StackError(f"dataset {name}: {_reason(error)}") from error
+    return name
 
-    def create_dataset(self, inputs: Mapping[str, Any]) -> str:
-        """Create a dataset from `gcp:bigquery/dataset:Dataset` inputs; one that is there stays.
 
-        Returns:
-            Its full name, `project.dataset`.
-        """
-        project = inputs.get("project") or self.client.project
-        name = f"{project}.{inputs['datasetId']}"
-        dataset = bigquery.Dataset(name)
-        dataset.location = inputs.get("location") or "US"  # as BigQuery itself would choose
-        dataset.description = inputs.get("description")
-        dataset.labels = inputs.get("labels") or {}
-        try:
-            self.client.create_dataset(dataset, exists_ok=True, retry=RETRY)
-        except GoogleAPIError as error:
-            raise StackError(f"dataset {name}: {_reason(error)}") from error
-        return name
+def create_table(client: bigquery.Client, inputs: Mapping[str, Any]) -> str:
+    """Create a table or view from the inputs of `gcp:bigquery/table:Table`.
 
-    def create_table(self, inputs: Mapping[str, Any]) -> str:
-        """Create a table or view from the inputs of `gcp:bigquery/table:Table`.
+    A view that a data directory kept is made anew; a table stays with its rows.
 
-        A view that a data directory kept is made anew; a table stays with its rows.
+    Returns:
+        Its full name, and which inputs the stand-in has no place for.
 
-        Returns:
-            Its full name, and which inputs the stand-in has no place for.
-
-        Raises:
-            StackError: BigQuery refuses schema or SQL, or the kept table has another schema.
-        """
-        project = inputs.get("project") or self.client.project
-        name = f"{project}.{inputs['datasetId']}.{inputs['tableId']}"
-        table = _table(name, inputs)
-        try:
-            kept = self.client.get_table(name, retry=RETRY)
-        except NotFound:
-            kept = None
-        try:
-            if kept is not None and table.view_query:
-                self.client.delete_table(name, retry=RETRY)
-                kept = None
-            if kept is None:
-                self.client.create_table(table, retry=RETRY)
-        except GoogleAPIError as error:
-            raise StackError(f"{name}: BigQuery refuses it: {_reason(error)}") from error
-        if kept is not None and _columns(kept) != _columns(table):
+    Raises:
+        StackError: BigQuery refuses schema or SQL, or the kept table has another schema.
+    """
+    name = f"{inputs.get('project') or client.project}.{inputs['datasetId']}.{inputs['tableId']}"
+    table = _table(name, inputs)
+    try:
+        if table.view_query:
+            client.delete_table(name, retry=RETRY, not_found_ok=True)
+        client.create_table(table, retry=RETRY)
+    except Conflict:
+        if _columns(client.get_table(name, retry=RETRY)) != _columns(table):
             raise StackError(
                 f"{name} in the data directory has another schema than the program declares now: "
                 "the stand-in can't change it in place; choose a new --data-dir."
-            )
-        left = sorted(set(inputs) - SAME - PROVIDER_ONLY - {"schema", "view", "clusterings"})
-        return f"{name} (without {', '.join(left)})" if left else name
+            ) from None
+    except GoogleAPIError as error:
+        raise StackError(f"{name}: BigQuery refuses it: {_reason(error)}") from error
+    left = sorted(set(inputs) - SAME - PROVIDER_ONLY - {"schema", "view", "clusterings"})
+    return f"{name} (without {', '.join(left)})" if left else name
 
 
 def _table(name: str, inputs: Mapping[str, Any]) -> bigquery.Table:

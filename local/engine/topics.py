@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
@@ -46,16 +46,9 @@ class Messaging:
         Raises:
             StackError: an input that Pub/Sub does not know or refuses.
         """
-        name = self._full_name("topics", inputs)
-        topic = Topic.wrap(_parsed(Topic, inputs, name))
-        topic.name = name
-        try:
-            self.publisher.create_topic(request=topic)
-        except AlreadyExists:
-            self._update("topic", topic, inputs)
-        except GoogleAPICallError as error:
-            raise StackError(f"topic {name}: {error.message}") from error
-        return name
+        topic = self._read(Topic, "topics", inputs)
+        client = self.publisher
+        return _put("topic", topic, inputs, client.create_topic, client.update_topic)
 
     def create_subscription(self, inputs: Mapping[str, Any], push_endpoint: str = "") -> str:
         """Create or update a subscription from `gcp:pubsub/subscription:Subscription` inputs.
@@ -68,22 +61,15 @@ class Messaging:
         Raises:
             StackError: an input that Pub/Sub does not know or refuses.
         """
-        name = self._full_name("subscriptions", inputs)
         declared = dict(inputs)
         if (declared.get("expirationPolicy") or {}).get("ttl") == "":
             declared["expirationPolicy"] = {}  # the provider's way to say "never"
-        subscription = Subscription.wrap(_parsed(Subscription, declared, name))
-        subscription.name = name
+        subscription = self._read(Subscription, "subscriptions", declared)
         subscription.topic = self._full_name("topics", {**inputs, "name": inputs.get("topic")})
         if push_endpoint:
             subscription.push_config.push_endpoint = push_endpoint
-        try:
-            self.subscriber.create_subscription(request=subscription)
-        except AlreadyExists:
-            self._update("subscription", subscription, inputs)
-        except GoogleAPICallError as error:
-            raise StackError(f"subscription {name}: {error.message}") from error
-        return name
+        create, update = self.subscriber.create_subscription, self.subscriber.update_subscription
+        return _put("subscription", subscription, inputs, create, update)
 
     def _full_name(self, collection: str, inputs: Mapping[str, Any]) -> str:
         name = inputs.get("name")
@@ -93,30 +79,35 @@ class Messaging:
             return name
         return f"projects/{inputs.get('project') or self.project}/{collection}/{name}"
 
-    def _update(self, kind: str, resource: Any, inputs: Mapping[str, Any]) -> None:
-        """Bring what a data directory kept to what is declared now; its messages stay."""
-        paths = sorted(_snake(key) for key in inputs if key not in PULUMI_ONLY)
-        mask = {"paths": paths}
+    def _read(self, kind: Any, collection: str, inputs: Mapping[str, Any]) -> Any:
+        """The declared topic or subscription as the API's own type."""
+        name = self._full_name(collection, inputs)
+        declared = {key: value for key, value in inputs.items() if key not in PULUMI_ONLY}
         try:
-            if kind == "topic" and paths:
-                self.publisher.update_topic(request={"topic": resource, "update_mask": mask})
-            elif paths:
-                self.subscriber.update_subscription(
-                    request={"subscription": resource, "update_mask": mask}
-                )
-        except GoogleAPICallError as error:
-            raise StackError(
-                f"{kind} {resource.name} of the data directory can't be changed to what is "
-                f"declared now: {error.message}"
-            ) from error
+            return kind.wrap(ParseDict({**declared, "name": name}, kind.pb()()))
+        except ParseError as error:
+            raise StackError(f"{name}: Pub/Sub would not take this: {error}") from error
 
 
-def _parsed(kind: Any, inputs: Mapping[str, Any], name: str) -> Any:
-    declared = {key: value for key, value in inputs.items() if key not in PULUMI_ONLY}
+def _put(
+    kind: str,
+    resource: Any,
+    inputs: Mapping[str, Any],
+    create: Callable[..., object],
+    update: Callable[..., object],
+) -> str:
+    """Create it, or bring what a data directory kept to what is declared; its messages stay."""
+    paths, kept = sorted(_snake(key) for key in inputs if key not in PULUMI_ONLY), ""
     try:
-        return ParseDict(declared, kind.pb()())
-    except ParseError as error:
-        raise StackError(f"{name}: Pub/Sub would not take this: {error}") from error
+        try:
+            create(request=resource)
+        except AlreadyExists:
+            kept = " of the data directory can't be changed to what is declared now"
+            if paths:
+                update(request={kind: resource, "update_mask": {"paths": paths}})
+    except GoogleAPICallError as error:
+        raise StackError(f"{kind} {resource.name}{kept}: {error.message}") from error
+    return str(resource.name)
 
 
 def _snake(name: str) -> str:

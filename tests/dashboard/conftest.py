@@ -31,7 +31,7 @@ def server() -> Iterator[BigQueryServer]:
 @pytest.fixture(scope="session")
 def made(server: BigQueryServer) -> bigquery.Client:
     """A client for the stand-in in which dataset, tables and views exist."""
-    client = server.client("local-project")
+    client = server.client()
     client.create_dataset(DATASET)
     for name, day in (("tweets", "created_at"), ("stream_events", "at")):
         fields = json.loads((SCHEMAS / f"{name}.json").read_text("utf-8"))

@@ -13,7 +13,7 @@ from google.cloud import bigquery
 from infra import pseudonyms
 from local.bigquery import BigQueryServer
 from local.engine.program import Program, ProgramError, evaluate
-from local.engine.tables import LocalTables
+from local.engine.tables import create_dataset, create_table
 from tests.infra.environments import BASE, ENVIRONMENTS
 
 SECRETS = ["xBearerToken", "pseudonymKey"]
@@ -38,11 +38,11 @@ def program() -> Program:
 def server() -> Iterator[BigQueryServer]:
     """A stand-in of BigQuery with what the program declares, text included, and the key's row."""
     with BigQueryServer(project="my-project") as started:
-        made, program = LocalTables(started.client()), declared(pseudonymousText=True)
+        made, program = started.client(), declared(pseudonymousText=True)
         for dataset in program.of_type("bigquery/dataset:Dataset"):
-            made.create_dataset(dataset.inputs)
+            create_dataset(made, dataset.inputs)
         for table in program.of_type("bigquery/table:Table"):
-            made.create_table(table.inputs)
+            create_table(made, table.inputs)
         yield started
 
 

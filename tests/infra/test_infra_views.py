@@ -11,7 +11,7 @@ import pytest
 from infra import standing, tables, warehouse
 from local.bigquery import BigQueryServer
 from local.engine.program import Program, ProgramError, checked_in_config, evaluate
-from local.engine.tables import LocalTables
+from local.engine.tables import create_dataset, create_table
 from tests.infra.environments import BASE
 
 
@@ -24,11 +24,11 @@ def server() -> Iterator[BigQueryServer]:
 
 def test_every_view_runs_on_the_declared_tables(dev: Program, server: BigQueryServer) -> None:
     """Dataset, tables and views can be made in their order, and every view answers a query."""
-    made = LocalTables(server.client())
-    made.create_dataset(dev.one("bigquery/dataset:Dataset").inputs)
+    made = server.client()
+    create_dataset(made, dev.one("bigquery/dataset:Dataset").inputs)
     views = []
     for table in dev.of_type("bigquery/table:Table"):
-        made.create_table(table.inputs)
+        create_table(made, table.inputs)
         if "view" in table.inputs:
             views.append(table.inputs["tableId"])
     assert len(views) == len(list(warehouse.VIEWS.glob("*.sql"))) > 0
@@ -39,10 +39,10 @@ def test_every_view_runs_on_the_declared_tables(dev: Program, server: BigQuerySe
 
 def test_queries_that_people_are_told_run(dev: Program, server: BigQueryServer) -> None:
     """Those of the runbook: what an alert says at night must not be refused."""
-    made = LocalTables(server.client())
-    made.create_dataset(dev.one("bigquery/dataset:Dataset").inputs)
+    made = server.client()
+    create_dataset(made, dev.one("bigquery/dataset:Dataset").inputs)
     for table in dev.of_type("bigquery/table:Table"):
-        made.create_table(table.inputs)
+        create_table(made, table.inputs)
     config = {**checked_in_config("prod"), "dataset": "tweet_data", "spikeFactor": 3}
     policies = evaluate("prod", {**config, "gcp:project": "my-project"}).of_type("AlertPolicy")
     told = [policy.inputs["documentation"]["content"] for policy in policies]

@@ -12,7 +12,6 @@ from google.cloud import bigquery
 from local import bigquery as bigquery_stand_in
 from local.engine.apply import APPLIERS, CLOUD_ONLY, Targets, apply
 from local.engine.program import Options, Resource
-from local.engine.tables import LocalTables
 from local.engine.topics import Messaging
 from local.machine.errors import StackError
 from local.machine.pod import PodContext
@@ -91,9 +90,7 @@ def started() -> Started:
 def ground(clients: tuple[Messaging, bigquery.Client], started: Started) -> Targets:
     """A ground on the stand-ins."""
     messaging, client = clients
-    return Targets(
-        messaging, LocalTables(client), started.function, started.pod, "http://127.0.0.1:1234"
-    )
+    return Targets(messaging, client, started.function, started.pod, "http://127.0.0.1:1234")
 
 
 def function(**service: Any) -> list[Resource]:
@@ -216,7 +213,7 @@ def test_table_and_view_come_from_their_declaration(ground: Targets) -> None:
         ),
     ]
     apply(resources, ground)
-    client = ground.warehouse.client
+    client = ground.bigquery
     table = client.get_table(f"{PROJECT}.made.posts")
     assert [(f.name, f.mode) for f in table.schema] == [("id", "REQUIRED"), ("at", "REQUIRED")]
     assert table.time_partitioning.field == "at"

@@ -27,7 +27,6 @@ CONTAINER: dict[str, Any] = {
         {"name": "LOOKS_LIKE_A_MOUNT", "value": "/etc/producers"},
         {"name": "PORT", "value": "8080"},
         {"name": "INSTANCE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        {"name": "RULES", "valueFrom": {"configMapKeyRef": {"name": "r-1", "key": "rules.json"}}},
     ],
     "volumeMounts": [
         {"name": "scratch", "mountPath": "/tmp"},
@@ -86,7 +85,6 @@ def test_the_environment_is_the_declared_one(tmp_path: Path, cluster: PodContext
     assert prepared.env["X_API_BASE_URL"] == "http://127.0.0.1:1"
     assert prepared.env["PORT"] == "9999"
     assert prepared.env["INSTANCE"] == "producer-local"
-    assert prepared.env["RULES"] == '[{"value": "고양이"}]'
     assert prepared.env["LOOKS_LIKE_A_MOUNT"] == "/etc/producers"
     state = str(tmp_path / "state" / "state")
     assert prepared.env["STATE_DIR"] == state
@@ -115,11 +113,6 @@ def test_volumes_hold_what_is_declared(tmp_path: Path, cluster: PodContext) -> N
             {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
             {},
             "A from .* has no local counterpart",
-        ),
-        (
-            {"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "r-1", "key": "k"}}}]},
-            {},
-            r"A wants key 'k' of ConfigMap r-1, which has rules\.json",
         ),
         ({"envFrom": [{"configMapRef": {"name": "r-2"}}]}, {}, "envFrom has no local counterpart"),
         ({}, {"containers": [CONTAINER, CONTAINER]}, "one container, not 2"),
