@@ -11,7 +11,6 @@ It wraps bqemulator's own application and answers some things itself:
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -91,7 +90,7 @@ class Front:
 
     def _control(self, path: str, body: bytes) -> Answer:
         if path == "/_standin/stats":
-            return 200, asdict(self._stats)
+            return 200, vars(self._stats)
         try:
             self._faults.set(orjson.loads(body))
         except (ValueError, TypeError) as error:

@@ -45,10 +45,7 @@ class Options:
     protect: bool
     depends_on: tuple[str, ...]
     provider: str
-    retain_on_delete: bool
     delete_before_replace: bool
-    additional_secret_outputs: tuple[str, ...]
-    ignore_changes: tuple[str, ...]
     timeouts: Mapping[str, str]
     replace_on_changes: tuple[str, ...]
     error_hooks: tuple[str, ...]
@@ -216,10 +213,7 @@ def _options(request: resource_pb2.RegisterResourceRequest) -> Options:
         depends_on=tuple(request.dependencies),
         # The reference is urn::id.
         provider=request.provider.rpartition("::")[0],
-        retain_on_delete=request.retainOnDelete,
         delete_before_replace=request.deleteBeforeReplace,
-        additional_secret_outputs=tuple(request.additionalSecretOutputs),
-        ignore_changes=tuple(request.ignoreChanges),
         timeouts={
             key: value
             for key in ("create", "update", "delete")
