@@ -25,21 +25,26 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from local.bigquery.front import Front
-from local.standin import HOST, StandIn, require_free
+from local.standin import StandIn, require_free
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from bqemulator.api.dependencies import AppContext
-    from bqemulator.config import Settings
     from bqemulator.server import EmulatorServer
     from starlette.types import ASGIApp
 
 BQEMULATOR = "1.4.0"
 KEPT_QUERIES = 200
 KEPT_RESULT_BYTES = 32 * 1024 * 1024
-DUCKDB_MEMORY = "256MB"
+DUCKDB_SETTINGS = (
+    "autoinstall_known_extensions = false",
+    "autoload_known_extensions = false",
+    "memory_limit = '256MB'",
+    "threads = 2",
+    "preserve_insertion_order = false",
+)
 
 
 class EmulatorChangedError(RuntimeError):
@@ -60,27 +65,16 @@ class _NoGrpc:
         """Do nothing."""
 
 
-def _require(holder: object, *names: str) -> None:
-    for name in names:
-        if not hasattr(holder, name):
-            label = getattr(holder, "__name__", repr(holder))
-            raise EmulatorChangedError(
-                f"bqemulator {version('bqemulator')} has no {label}.{name}, which "
-                "local/bigquery/emulator.py replaces; "
-                f"install bqemulator=={BQEMULATOR} or adapt that file"
-            )
-
-
 def tame() -> None:
     """Replace the parts of bqemulator named above, in this process.
 
     Raises:
-        EmulatorChangedError: a part is not where this version has it.
+        EmulatorChangedError: it is of another version, whose parts may be elsewhere.
     """
     if version("bqemulator") != BQEMULATOR:
         raise EmulatorChangedError(
             f"bqemulator is {version('bqemulator')}, but local/bigquery/emulator.py is written for "
-            f"{BQEMULATOR}: pip install bqemulator=={BQEMULATOR}"
+            f"{BQEMULATOR}: pip install bqemulator=={BQEMULATOR}, or adapt what that file replaces"
         )
     from bqemulator.config import LogFormat, LogLevel
     from bqemulator.observability.logging_ import configure_logging
@@ -96,21 +90,8 @@ def tame() -> None:
     from bqemulator.storage.engine import DuckDBEngine
     from bqemulator.versioning.snapshots import SnapshotManager
 
-    server: Any = bqemulator.server
-    _require(DuckDBEngine, "_load_spatial", "_load_format_extensions", "connection")
-    _require(SnapshotManager, "record_change", "capture")
-    _require(server, "create_app", "build_grpc_server", "EmulatorServer")
-    _require(fastapi.routing, "run_in_threadpool")
-    _require(fastapi.dependencies.utils, "run_in_threadpool")
-
     def settle(engine: DuckDBEngine) -> None:
-        for setting in (
-            "autoinstall_known_extensions = false",
-            "autoload_known_extensions = false",
-            f"memory_limit = '{DUCKDB_MEMORY}'",
-            "threads = 2",
-            "preserve_insertion_order = false",
-        ):
+        for setting in DUCKDB_SETTINGS:
             engine.connection.execute(f"SET {setting}")
 
     def record_change(manager: Any, project: str, dataset: str, table: str) -> None:
@@ -126,6 +107,7 @@ def tame() -> None:
             JOB_SCHEMAS.pop(job, None)
             context.catalog.delete_job(project, job, not_found_ok=True)
 
+    server: Any = bqemulator.server
     create_app = server.create_app
 
     def create_front(context: AppContext) -> ASGIApp:
@@ -142,28 +124,6 @@ def tame() -> None:
     ]
     for holder, name, replacement in replaced:
         setattr(holder, name, replacement)
-
-
-def settings(port: int, project: str, data_dir: Path | None) -> Settings:
-    """Settings of bqemulator; nothing is taken from the environment."""
-    for name in [name for name in os.environ if name.upper().startswith("BQEMU_")]:
-        del os.environ[name]
-    from bqemulator.config import LogLevel, PersistenceMode, Settings
-
-    return Settings(
-        rest_host=HOST,
-        rest_port=port,
-        grpc_port=0,
-        default_project_id=project,
-        data_dir=data_dir,
-        persistence_mode=PersistenceMode.PERSISTENT if data_dir else PersistenceMode.EPHEMERAL,
-        time_travel_retention_days=7,
-        query_cache_ttl_seconds=0,
-        enable_format_extensions=False,
-        log_level=LogLevel.WARNING,
-        metrics_enabled=False,
-        tracing_enabled=False,
-    )
 
 
 class DataDirectoryError(Exception):
@@ -193,17 +153,32 @@ class BigQueryProcess(StandIn):
         return [f"ready {self._server.rest_url}"] if self._server else []
 
     async def open(self) -> None:
-        """Start it."""
+        """Start it; nothing is taken from the environment."""
         require_free(self._port)
+        for name in [name for name in os.environ if name.upper().startswith("BQEMU_")]:
+            del os.environ[name]
+        tame()
+        from bqemulator.config import LogLevel, PersistenceMode, Settings
+        from bqemulator.server import EmulatorServer
         from duckdb import Error as DuckDBError
 
-        tame()
-        from bqemulator.server import EmulatorServer
-
+        kept = PersistenceMode.PERSISTENT if self._data_dir else PersistenceMode.EPHEMERAL
         try:
             if self._data_dir is not None:
                 self._data_dir.mkdir(parents=True, exist_ok=True)
-            server = EmulatorServer(settings(self._port, self._project, self._data_dir))
+            server = EmulatorServer(
+                Settings(
+                    rest_port=self._port,
+                    grpc_port=0,
+                    default_project_id=self._project,
+                    data_dir=self._data_dir,
+                    persistence_mode=kept,
+                    query_cache_ttl_seconds=0,
+                    enable_format_extensions=False,
+                    log_level=LogLevel.WARNING,
+                    metrics_enabled=False,
+                )
+            )
             await server.start()
         except (OSError, DuckDBError) as error:
             first = str(error).splitlines()[0]

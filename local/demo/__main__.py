@@ -88,19 +88,19 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 
 def _watch(stack: LocalStack, options: argparse.Namespace, console: Console) -> Verdict:
     """Show the run until its count, its time or a signal ends it; account for what X has sent."""
-    from local.demo.screen import LiveScreen, PlainScreen
+    from local.demo.screen import live_screen, plain_screen
 
-    screen = (LiveScreen if console.is_terminal else PlainScreen)(console, stack)
+    screen = live_screen if console.is_terminal else plain_screen
     ends = time.monotonic() + options.duration if options.duration is not None else math.inf
     try:
-        with screen:
+        with screen(console, stack) as show:
             if options.count:
-                verdict = stack.wait_verdict(PATIENCE, screen.show, ends)
+                verdict = stack.wait_verdict(PATIENCE, show, ends)
                 if time.monotonic() < ends:
                     return verdict
             while time.monotonic() < ends:
                 stack.supervisor.check()
-                screen.show(stack.figures())
+                show(stack.figures())
                 time.sleep(1.0)
     except _Ended:
         pass

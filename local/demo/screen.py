@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -17,21 +18,17 @@ from local.demo.figures import Figures, Latency
 from local.demo.stack import LocalStack
 from local.engine.apply import Placement
 
+Show = Callable[[Figures], None]
 RATE_SECONDS = 5.0
 SAMPLE = "SELECT id, created_at, text FROM {dataset}.tweets_latest ORDER BY id DESC LIMIT 9"
 
 
-def query_command(stack: LocalStack) -> str:
-    """A command that a person can paste to look at the newest posts."""
-    dataset = stack.dataset.rpartition(".")[2]
-    return f'.venv/bin/python -m local.demo.query "{SAMPLE.format(dataset=dataset)}"'
-
-
 def address_lines(stack: LocalStack) -> list[str]:
-    """Where to look further, a line each: the query command, the page, what else listens."""
+    """Where to look further, a line each: a query to paste, the page, what else listens."""
+    sample = SAMPLE.format(dataset=stack.dataset.rpartition(".")[2])
     page = {"page": stack.dashboard_url} if stack.dashboard_url else {}
     places = {
-        "query": query_command(stack),
+        "query": f'.venv/bin/python -m local.demo.query "{sample}"',
         **page,
         "metrics": f"{stack.producer_url}/metrics",
         "BigQuery": stack.bigquery_url,
@@ -65,81 +62,59 @@ class RowRate:
         return (rows - before) / (now - since) if now > since else 0.0
 
 
-class PlainScreen:
-    """A line every second or so, for a log."""
+@contextmanager
+def plain_screen(console: Console, stack: LocalStack) -> Iterator[Show]:
+    """What prints a line every second or so, for a log, after all resources and addresses."""
+    pace, told = RowRate(), 0
 
-    def __init__(self, console: Console, stack: LocalStack) -> None:
-        self._console, self._stack, self._pace, self._shown = console, stack, RowRate(), 0
+    def tell(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def __enter__(self) -> PlainScreen:
-        for line in [*placement_lines(self._stack.placements), *address_lines(self._stack)]:
-            self._print(line)
-        return self
+    def show(figures: Figures) -> None:
+        nonlocal told
+        events = list(stack.supervisor.events)[told:]
+        told += len(events)
+        for line in (*events, f"{figures.line()}, {pace.add(figures.distinct):.0f} rows/s"):
+            tell(line)
 
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def show(self, figures: Figures) -> None:
-        """Print what is new."""
-        events = list(self._stack.supervisor.events)[self._shown :]
-        self._shown += len(events)
-        for event in events:
-            self._print(event)
-        self._print(f"{figures.line()}, {self._pace.add(figures.distinct):.0f} rows/s")
-
-    def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for line in [*placement_lines(stack.placements), *address_lines(stack)]:
+        tell(line)
+    yield show
 
 
-class LiveScreen:
-    """The whole screen, drawn anew once a second."""
+@contextmanager
+def live_screen(console: Console, stack: LocalStack) -> Iterator[Show]:
+    """What draws the whole screen anew."""
+    pace = RowRate()
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
 
-    def __init__(self, console: Console, stack: LocalStack) -> None:
-        self._stack, self._pace = stack, RowRate()
-        self._live = Live(console=console, auto_refresh=False, vertical_overflow="crop")
+        def show(figures: Figures) -> None:
+            # What a low terminal cuts off comes last.
+            parts: list[RenderableType] = [
+                _pipeline(figures, pace.add(figures.distinct), stack),
+                _where(stack),
+                _processes(figures, stack),
+                _resources(stack.placements),
+            ]
+            live.update(Group(*parts), refresh=True)
 
-    def __enter__(self) -> LiveScreen:
-        self._live.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._live.__exit__(None, None, None)
-
-    def show(self, figures: Figures) -> None:
-        """Draw the figures."""
-        pace = self._pace.add(figures.distinct)
-        # What a low terminal cuts off comes last.
-        parts: list[RenderableType] = [
-            _pipeline(figures, pace, self._stack),
-            _where(self._stack),
-            _processes(figures, self._stack),
-            _resources(self._stack.placements),
-        ]
-        self._live.update(Group(*parts), refresh=True)
+        yield show
 
 
 def _pipeline(figures: Figures, pace: float, stack: LocalStack) -> Panel:
+    cells = {
+        "posts from X": f"[bold]{figures.posts:,}[/]" + f" of {stack.count:,}" * bool(stack.count),
+        "messages": f"[bold]{figures.published:,}",
+        "on the way": f"[bold]{figures.backlog:,}",
+        "dead letters": f"[bold {'red' * bool(figures.dead_letters)}]{figures.dead_letters:,}",
+        "posts in BigQuery": f"[bold green]{figures.distinct:,}",
+        "rows/s": f"[bold]{pace:,.0f}",
+    }
     table = Table.grid(padding=(0, 3), expand=True)
-    for _ in range(6):
+    for _ in cells:
         table.add_column(justify="right")
-    wanted = f" of {stack.count:,}" if stack.count else ""
-    heads = [
-        "posts from X",
-        "messages",
-        "on the way",
-        "dead letters",
-        "posts in BigQuery",
-        "rows/s",
-    ]
-    table.add_row(*[f"[dim]{head}" for head in heads])
-    table.add_row(
-        f"[bold]{figures.posts:,}[/]{wanted}",
-        f"[bold]{figures.published:,}",
-        f"[bold]{figures.backlog:,}",
-        f"[bold {'red' if figures.dead_letters else ''}]{figures.dead_letters:,}",
-        f"[bold green]{figures.distinct:,}",
-        f"[bold]{pace:,.0f}",
-    )
+    table.add_row(*[f"[dim]{head}" for head in cells])
+    table.add_row(*cells.values())
     age = time.monotonic() - stack.started_at
     subtitle = (
         f"read to row {_latency(figures.read_to_row)} · post to row {_latency(figures.post_to_row)}"

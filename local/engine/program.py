@@ -104,10 +104,10 @@ def evaluate_apart(stack: str, config: Mapping[str, object]) -> Program:
     if done.returncode:
         words = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
         raise StackError(f"the program can't be evaluated: {words.splitlines()[-1]}")
-    answer = pickle.loads(done.stdout)  # noqa: S301 - written by ourselves, just now
-    if isinstance(answer, Program):
-        return answer
-    raise ProgramError(answer)
+    answer: Program | ProgramError = pickle.loads(done.stdout)  # noqa: S301 - our own, just now
+    if isinstance(answer, ProgramError):
+        raise answer
+    return answer
 
 
 _APART = """
@@ -116,7 +116,7 @@ from local.engine.program import ProgramError, evaluate
 try:
     answer = evaluate(*pickle.load(sys.stdin.buffer))
 except ProgramError as error:
-    answer = str(error)
+    answer = error
 sys.stdout.buffer.write(pickle.dumps(answer))
 """
 
@@ -129,7 +129,7 @@ def _lean() -> Iterator[None]:
     them again and again while they load. For each resource Pulumi takes a stack trace with the
     text of its lines, for an engine that is not there, and so reads the packages' sources.
     """
-    collects, limit = gc.isenabled(), getattr(sys, "tracebacklimit", None)
+    collects = gc.isenabled()
     gc.disable()
     sys.tracebacklimit = 1
     try:
@@ -138,8 +138,6 @@ def _lean() -> Iterator[None]:
         if collects:
             gc.enable()
         vars(sys).pop("tracebacklimit", None)
-        if limit is not None:
-            sys.tracebacklimit = limit
 
 
 def checked_in_config(stack: str) -> dict[str, object]:

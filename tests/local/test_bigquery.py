@@ -284,15 +284,9 @@ def test_ends_on_sigterm_and_with_its_parent() -> None:
 
 
 def test_changed_emulator_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bqemulator whose inside has moved is refused with what is missing and what to do."""
-    from bqemulator.versioning.snapshots import SnapshotManager
-
+    """A bqemulator whose inside may have moved is refused, with what to do."""
     from local.bigquery import emulator
 
-    monkeypatch.delattr(SnapshotManager, "record_change")
-    missing = r"SnapshotManager.record_change.*install"
-    with pytest.raises(emulator.EmulatorChangedError, match=missing):
-        emulator.tame()
     monkeypatch.setattr(emulator, "version", lambda _: "1.5.0")
     with pytest.raises(emulator.EmulatorChangedError, match=r"is 1\.5\.0, .*for 1\.4\.0: pip"):
         emulator.tame()
