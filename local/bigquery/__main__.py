@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,7 +17,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=standin.port, default=9050, help="0 takes a free one")
     parser.add_argument("--project", default=PROJECT, help=f"default project ({PROJECT})")
     parser.add_argument("--data-dir", type=Path, help="keep the data here; else it is forgotten")
-    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     options = vars(parser.parse_args(argv))
     refusals = (DataDirectoryError, EmulatorChangedError)
     return standin.main("bigquery", lambda: BigQueryProcess(**options), *refusals)

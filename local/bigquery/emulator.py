@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import warnings
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -137,15 +136,12 @@ class BigQueryProcess(StandIn):
         port: port to bind, 0 for a free one.
         project: project of queries that name none.
         data_dir: where DuckDB's file is kept, or None.
-        parent: process whose end ends the server too, or None.
 
     Raises (from `open`): PortBusyError, DataDirectoryError, EmulatorChangedError.
     """
 
-    def __init__(
-        self, port: int, project: str, data_dir: Path | None, parent: int | None = None
-    ) -> None:
-        self._port, self._project, self._data_dir, self._parent = port, project, data_dir, parent
+    def __init__(self, port: int, project: str, data_dir: Path | None) -> None:
+        self._port, self._project, self._data_dir = port, project, data_dir
         self._server: EmulatorServer | None = None
 
     def lines(self) -> list[str]:
@@ -187,7 +183,6 @@ class BigQueryProcess(StandIn):
                 "(another stand-in may hold it)"
             ) from error
         self._server = server
-        self._watch = asyncio.create_task(self._outlive()) if self._parent else None
 
     async def shut(self) -> None:
         """End it; a request that hangs on purpose (insert_delay_ms) must not outlive it."""
@@ -196,9 +191,3 @@ class BigQueryProcess(StandIn):
                 await asyncio.wait_for(self._server.stop(), 1.0)
             except TimeoutError:
                 await self._server._engine.stop()  # noqa: SLF001 - flushes the data directory
-
-    async def _outlive(self) -> None:
-        """End when the parent is gone: a test run killed with -9 leaves no stand-in behind."""
-        while os.getppid() == self._parent:
-            await asyncio.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)

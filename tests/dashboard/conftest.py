@@ -12,7 +12,7 @@ from string import Template
 import pytest
 from google.cloud import bigquery
 
-from local.bigquery import BigQueryServer
+from tests.bigquery_server import BigQueryServer
 from tests.dashboard.store import DATASET, Store
 from warehouse import Settings, ViewReader
 

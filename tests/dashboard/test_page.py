@@ -13,8 +13,8 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from local.bigquery import BigQueryServer
 from local.demo.stack import LocalStack
+from tests.bigquery_server import BigQueryServer
 from tests.dashboard import scenes
 from tests.dashboard.browser import (
     PATIENCE_MS,

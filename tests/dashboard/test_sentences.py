@@ -15,8 +15,8 @@ from requests.utils import get_netrc_auth
 from streamlit.testing.v1 import AppTest
 
 import panels
-from local.bigquery import BigQueryServer
 from queries import ListedPost
+from tests.bigquery_server import BigQueryServer
 from tests.dashboard.browser import FOLDER
 from tests.dashboard.store import DATASET, Store, post
 from warehouse import Settings, ViewReader

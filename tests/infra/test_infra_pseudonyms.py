@@ -11,9 +11,9 @@ import pytest
 from google.cloud import bigquery
 
 from infra import pseudonyms
-from local.bigquery import BigQueryServer
 from local.engine.program import Program, ProgramError, evaluate
 from local.engine.tables import create_dataset, create_table
+from tests.bigquery_server import BigQueryServer
 from tests.infra.environments import BASE, ENVIRONMENTS
 
 SECRETS = ["xBearerToken", "pseudonymKey"]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from infra import standing, tables, warehouse
-from local.bigquery import BigQueryServer
 from local.engine.program import Program, ProgramError, checked_in_config, evaluate
 from local.engine.tables import create_dataset, create_table
+from tests.bigquery_server import BigQueryServer
 from tests.infra.environments import BASE
 
 

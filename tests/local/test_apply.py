@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from google.cloud import bigquery
 
-from local import bigquery as bigquery_stand_in
 from local.engine.apply import APPLIERS, CLOUD_ONLY, Targets, apply
 from local.engine.program import Options, Resource
 from local.engine.topics import Messaging
 from local.machine.errors import StackError
 from local.machine.pod import PodContext
 from local.pubsub import PubSubServer
+from tests.bigquery_server import BigQueryServer
 
 PROJECT = "local-demo"
 OPTIONS = Options(
@@ -70,7 +70,7 @@ class Started:
 @pytest.fixture(scope="module")
 def clients() -> Iterator[tuple[Messaging, bigquery.Client]]:
     """Official clients of both stand-ins."""
-    with PubSubServer() as pubsub, bigquery_stand_in.BigQueryServer(project=PROJECT) as server:
+    with PubSubServer() as pubsub, BigQueryServer(project=PROJECT) as server:
         messaging, client = Messaging(pubsub.address, PROJECT), server.client()
         yield messaging, client
         messaging.close()

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from google.cloud import bigquery
 
-from local import bigquery as bigquery_stand_in
 from local.demo.verdict import judge
+from tests.bigquery_server import BigQueryServer
 
 LONG = "Tom &amp; Jerry " * 20
 REPOSTS: dict[int, tuple[str, dict[str, object]]] = {
@@ -33,7 +33,7 @@ def repost(number: int, text: str, original: dict[str, object]) -> dict[str, obj
 @pytest.fixture(scope="module")
 def client() -> Iterator[bigquery.Client]:
     """A BigQuery with an append table, and a view that is meant to keep one row an id."""
-    with bigquery_stand_in.BigQueryServer(project="local-demo") as server:
+    with BigQueryServer(project="local-demo") as server:
         client = server.client()
         client.create_dataset("d")
         columns = {"id": "INTEGER", "v": "BOOLEAN", "text": "STRING", "raw": "JSON"}

@@ -17,7 +17,7 @@ from google.api_core.exceptions import DeadlineExceeded
 from google.cloud import bigquery
 from google.cloud.pubsub_v1 import PublisherClient, SubscriberClient
 
-from local.bigquery import PROJECT, BigQueryServer
+from local.bigquery import PROJECT
 from local.pubsub import PubSubServer
 from local.x import XServer
 from local.x.snowflake import first_at
@@ -25,6 +25,7 @@ from operations.__main__ import main
 from producer.messages import event
 from producer.record import to_record
 from sink.revision import code_digest
+from tests.bigquery_server import BigQueryServer
 
 ROOT = Path(__file__).resolve().parents[2]
 SINK = ROOT / "services" / "sink_function" / "sink"

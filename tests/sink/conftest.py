@@ -13,10 +13,10 @@ import pytest
 from google.api_core.exceptions import DeadlineExceeded
 from google.cloud import pubsub_v1
 
-from local.bigquery import BigQueryServer
 from local.machine.runtime import Runtime
 from local.pubsub import PubSubServer
 from operations.dead_letters import subscriber_client
+from tests.bigquery_server import BigQueryServer
 from tests.producer.parts import wait_for
 from tests.sink.deployed import READER, SOURCE, TOPIC, Dataset, Function, Start
 

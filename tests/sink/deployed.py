@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 from google.cloud import bigquery
 
-from local.bigquery import BigQueryServer
+from tests.bigquery_server import BigQueryServer
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "services" / "sink_function"
