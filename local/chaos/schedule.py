@@ -110,9 +110,13 @@ def _waits(number: int) -> list[Fault]:
         faults.append(_x(name, "http", status=429, count=1, issue=issue, reset_seconds=62))
     if number < 2:
         faults.append(_x("503 at connect", "http", status=503, count=2 - number))
-        faults += [KILL, KILL, DAMAGE, CLOCK[number]]
-        faults.append(_x("stall without keep-alive", "stall", seconds=STALL_SECONDS))
-        faults.append(Fault("producer stopped (SIGTERM)", "producer", "restart"))
+        ahead = {"ahead": -1800.0 if number else 7200.0}
+        faults += [
+            *(KILL, KILL, DAMAGE),
+            Fault("clock that jumps", "producer", "clock", ahead),
+            _x("stall without keep-alive", "stall", seconds=STALL_SECONDS),
+            Fault("producer stopped (SIGTERM)", "producer", "restart"),
+        ]
         if sys.platform == "linux":  # elsewhere a running process can't be given a limit
             faults.append(Fault("disk full for the store", "producer", "disk", {"seconds": 5.0}))
     return faults
@@ -122,13 +126,9 @@ KILL = Fault("producer killed (kill -9)", "producer", "kill", {"kills": 3})
 DAMAGE = Fault(
     "volume damaged, X's usage down", "producer", "kill_holding", {"seconds": 1.5, "damage": True}
 )
-CLOCK = (
-    Fault("clock that jumps", "producer", "clock", {"ahead": 7200.0}),
-    Fault("clock that jumps", "producer", "clock", {"ahead": -1800.0}),
-)
 
 
-def full_plan(seed: int, posts: int, rounds: int = 3) -> list[Fault]:
+def full_plan(seed: int, posts: int) -> list[Fault]:
     """Every fault, three rounds of them: 38 connects, about five minutes of waiting by X's rules.
 
     The reader is killed 25 times: 21 by itself, and where its volume is damaged or its clock jumps.
@@ -136,16 +136,9 @@ def full_plan(seed: int, posts: int, rounds: int = 3) -> list[Fault]:
     Args:
         seed: of order, places and kinds of disconnects.
         posts: that the run delivers.
-        rounds: how often a kind of fault comes at least.
     """
-    return placed(
-        seed,
-        posts,
-        [
-            [KILL, *line_faults(number), *cloud_faults(), *_waits(number)]
-            for number in range(rounds)
-        ],
-    )
+    rounds = [[KILL, *line_faults(each), *cloud_faults(), *_waits(each)] for each in range(3)]
+    return placed(seed, posts, rounds)
 
 
 def placed(seed: int, posts: int, rounds: Sequence[Sequence[Fault]]) -> list[Fault]:

@@ -4,7 +4,6 @@ Only outputs that infra/ reads are given, in the form that the providers give th
 of the configured name. Nothing is called: this is the mock engine's half of the conversation.
 """
 
-import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -68,7 +67,6 @@ def computed_outputs(
         "agent": str(inputs.get("service")).partition(".")[0],
         "image": str((inputs.get("tags") or [""])[0]).rpartition(":")[0],
         "sha256": hashlib.sha256(str(inputs.get("tags")).encode()).hexdigest(),
-        "md5": _md5(str(inputs.get("source"))),
         "object": f"{metadata.get('namespace', '')}/{metadata.get('name', '')}".lstrip("/"),
     }
     usual = "{object}" if type_.startswith("kubernetes:") else "{type}/{made}"
@@ -83,10 +81,6 @@ def _filled(form: Any, values: Mapping[str, object]) -> Any:
     if isinstance(form, list):
         return [_filled(each, values) for each in form]
     return form.format(**values) if isinstance(form, str) else form
-
-
-def _md5(text: str) -> str:
-    return base64.b64encode(hashlib.md5(text.encode(), usedforsecurity=False).digest()).decode()
 
 
 def invoke(token: str, args: Mapping[str, Any], config: Mapping[str, str]) -> dict[str, Any]:
@@ -108,7 +102,6 @@ def invoke(token: str, args: Mapping[str, Any], config: Mapping[str, str]) -> di
 _DNS_ENDPOINT = f"gke-0123456789abcdef0123456789abcdef0123-{PROJECT_NUMBER}.{{location}}.gke.goog"
 _ACCOUNT = "{accountId}@{project}.iam.gserviceaccount.com"
 _AGENT = "service-{number}@gcp-sa-{agent}.iam.gserviceaccount.com"
-_RUN_URI = "https://{name}-a1b2c3d4e5-uc.a.run.app"
 _REGIONAL = "projects/{project}/locations/{location}"
 # What data sources answer; in braces their arguments.
 _SOURCES: dict[str, dict[str, Any]] = {
@@ -142,22 +135,15 @@ _ANSWERS: dict[str, tuple[str, dict[str, Any]]] = {
     "gcp:cloudfunctionsv2/function:Function": (
         _REGIONAL + "/functions/{name}",
         {
-            "url": "https://{location}-{project}.cloudfunctions.net/{name}",
-            "state": "ACTIVE",
-            "serviceConfig": {"uri": _RUN_URI, "service": _REGIONAL + "/services/{name}"},
+            "serviceConfig": {"uri": "https://{name}-a1b2c3d4e5-uc.a.run.app"},
         },
     ),
-    "gcp:cloudrunv2/service:Service": (_REGIONAL + "/services/{name}", {"uri": _RUN_URI}),
+    "gcp:cloudrunv2/service:Service": (_REGIONAL + "/services/{name}", {}),
     "gcp:container/cluster:Cluster": (
         _REGIONAL + "/clusters/{name}",
         {
-            "endpoint": "192.0.2.10",
             "controlPlaneEndpointsConfig": {"dnsEndpointConfig": {"endpoint": _DNS_ENDPOINT}},
         },
-    ),
-    "gcp:monitoring/alertPolicy:AlertPolicy": (
-        "projects/{project}/alertPolicies/{made}",
-        {"name": "projects/{project}/alertPolicies/{made}"},
     ),
     "gcp:monitoring/notificationChannel:NotificationChannel": (
         "projects/{project}/notificationChannels/{made}",
@@ -170,14 +156,8 @@ _ANSWERS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "gcp:pubsub/subscription:Subscription": ("projects/{project}/subscriptions/{name}", {}),
     "gcp:pubsub/topic:Topic": ("projects/{project}/topics/{name}", {}),
-    "gcp:secretmanager/secret:Secret": (
-        "projects/{project}/secrets/{secretId}",
-        {"name": "projects/{number}/secrets/{secretId}"},
-    ),
-    "gcp:secretmanager/secretVersion:SecretVersion": (
-        "{secret}/versions/1",
-        {"name": "{secret}/versions/1"},
-    ),
+    "gcp:secretmanager/secret:Secret": ("projects/{project}/secrets/{secretId}", {}),
+    "gcp:secretmanager/secretVersion:SecretVersion": ("{secret}/versions/1", {}),
     "gcp:serviceaccount/account:Account": (
         "projects/{project}/serviceAccounts/" + _ACCOUNT,
         {
@@ -186,13 +166,7 @@ _ANSWERS: dict[str, tuple[str, dict[str, Any]]] = {
             "name": "projects/{project}/serviceAccounts/" + _ACCOUNT,
         },
     ),
-    "gcp:storage/bucket:Bucket": ("{name}", {"url": "gs://{name}"}),
-    "gcp:storage/bucketObject:BucketObject": (
-        "{bucket}-{name}",
-        {"md5hash": "{md5}", "outputName": "{name}"},
-    ),
-    "docker-build:index:Image": (
-        "sha256:{sha256}",
-        {"digest": "sha256:{sha256}", "ref": "{image}@sha256:{sha256}"},
-    ),
+    "gcp:storage/bucket:Bucket": ("{name}", {}),
+    "gcp:storage/bucketObject:BucketObject": ("{bucket}-{name}", {}),
+    "docker-build:index:Image": ("sha256:{sha256}", {"ref": "{image}@sha256:{sha256}"}),
 }

@@ -421,9 +421,7 @@ def test_function_runs_as_configured() -> None:
 
 def test_cluster_without_an_address_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """No login is made for a cluster that cannot be reached."""
-    monkeypatch.setitem(
-        answers._ANSWERS, "gcp:container/cluster:Cluster", lambda *_: ("id", {"endpoint": ""})
-    )
+    monkeypatch.setitem(answers._ANSWERS, "gcp:container/cluster:Cluster", ("id", {}))
     with pytest.raises(ProgramError, match=r"the cluster has no DNS endpoint, .*--refresh"):
         evaluate("dev", BASE)
 
@@ -433,7 +431,7 @@ def test_function_without_an_address_is_an_error(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(
         answers._ANSWERS,
         "gcp:cloudfunctionsv2/function:Function",
-        lambda *_: ("id", {"serviceConfig": {"service": "s"}}),
+        ("id", {"serviceConfig": {"service": "s"}}),
     )
     with pytest.raises(ProgramError, match=r"no address: its build .*; run pulumi up again"):
         evaluate("dev", BASE)
