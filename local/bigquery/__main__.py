@@ -8,7 +8,7 @@ from pathlib import Path
 import local.bigquery as stand_in
 from local import standin
 from local.bigquery import PROJECT
-from local.bigquery.emulator import BigQueryProcess, DataDirectoryError, EmulatorChangedError
+from local.bigquery.emulator import BigQueryProcess, CannotServeError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,8 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--project", default=PROJECT, help=f"default project ({PROJECT})")
     parser.add_argument("--data-dir", type=Path, help="keep the data here; else it is forgotten")
     options = vars(parser.parse_args(argv))
-    refusals = (DataDirectoryError, EmulatorChangedError)
-    return standin.main("bigquery", lambda: BigQueryProcess(**options), *refusals)
+    return standin.main("bigquery", lambda: BigQueryProcess(**options), CannotServeError)
 
 
 if __name__ == "__main__":

@@ -46,8 +46,8 @@ DUCKDB_SETTINGS = (
 )
 
 
-class EmulatorChangedError(RuntimeError):
-    """bqemulator is not the one that this launcher knows how to tame."""
+class CannotServeError(Exception):
+    """bqemulator is of another version, or the data directory cannot be had; the text says why."""
 
 
 async def _inline(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -68,10 +68,10 @@ def tame() -> None:
     """Replace the parts of bqemulator named above, in this process.
 
     Raises:
-        EmulatorChangedError: it is of another version, whose parts may be elsewhere.
+        CannotServeError: it is of another version, whose parts may be elsewhere.
     """
     if version("bqemulator") != BQEMULATOR:
-        raise EmulatorChangedError(
+        raise CannotServeError(
             f"bqemulator is {version('bqemulator')}, but local/bigquery/emulator.py is written for "
             f"{BQEMULATOR}: pip install bqemulator=={BQEMULATOR}, or adapt what that file replaces"
         )
@@ -125,10 +125,6 @@ def tame() -> None:
         setattr(holder, name, replacement)
 
 
-class DataDirectoryError(Exception):
-    """The data directory cannot be had; the text says why."""
-
-
 class BigQueryProcess(StandIn):
     """The server of one process: bqemulator can be tamed once only.
 
@@ -137,7 +133,7 @@ class BigQueryProcess(StandIn):
         project: project of queries that name none.
         data_dir: where DuckDB's file is kept, or None.
 
-    Raises (from `open`): PortBusyError, DataDirectoryError, EmulatorChangedError.
+    Raises (from `open`): PortBusyError, CannotServeError.
     """
 
     def __init__(self, port: int, project: str, data_dir: Path | None) -> None:
@@ -178,7 +174,7 @@ class BigQueryProcess(StandIn):
             await server.start()
         except (OSError, DuckDBError) as error:
             first = str(error).splitlines()[0]
-            raise DataDirectoryError(
+            raise CannotServeError(
                 f"--data-dir {self._data_dir} cannot be opened: {first} "
                 "(another stand-in may hold it)"
             ) from error

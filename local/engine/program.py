@@ -27,12 +27,11 @@ from pulumi.runtime import stack as pulumi_stack
 from pulumi.runtime.config import set_all_config
 from pulumi.runtime.settings import configure
 
-from local.engine.recorder import UNKNOWN, Options, Program, Recorder, Resource
+from local.engine.recorder import UNKNOWN, Program, Recorder, Resource
 from local.machine.errors import BadInputError, StackError
 
 __all__ = [
     "UNKNOWN",
-    "Options",
     "Program",
     "ProgramError",
     "Resource",

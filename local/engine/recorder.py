@@ -39,27 +39,13 @@ UNKNOWN = Unknown()
 
 
 @dataclass(frozen=True)
-class Options:
-    """Resource options as the engine gets them; resources are named by URN."""
-
-    protect: bool
-    depends_on: tuple[str, ...]
-    provider: str
-    delete_before_replace: bool
-    timeouts: Mapping[str, str]
-    replace_on_changes: tuple[str, ...]
-    error_hooks: tuple[str, ...]
-    before_create_hooks: tuple[str, ...]
-    after_create_hooks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Resource:
     """One declared resource.
 
     `inputs` are plain Python in the engine's camelCase; an asset or archive is its path, a value
     that only the cloud knows is `UNKNOWN`. `secret_inputs` names the top-level inputs that are
-    encrypted in the state. `outputs` are the inputs and what the cloud would add.
+    encrypted in the state. `outputs` are the inputs and what the cloud would add. `options` are as
+    the engine gets them, where a resource is named by its URN and a provider by `urn::id`.
     """
 
     type: str
@@ -71,7 +57,7 @@ class Resource:
     secret_inputs: frozenset[str]
     outputs: dict[str, Any]
     id: str
-    options: Options
+    options: resource_pb2.RegisterResourceRequest
 
 
 @dataclass
@@ -168,7 +154,7 @@ class Recorder(mocks.MockMonitor):
                     secret_inputs=frozenset(secrets),
                     outputs={**inputs, **computed},
                     id=id_,
-                    options=_options(request),
+                    options=request,
                 )
             )
         return resource_pb2.RegisterResourceResponse(urn=urn, id=id_, object=state)
@@ -204,26 +190,6 @@ class Recorder(mocks.MockMonitor):
         answer = struct_pb2.Struct()
         answer.update(given if given is not None else invoke(request.tok, args, self._config))
         return resource_pb2.ResourceInvokeResponse(**{"return": answer})
-
-
-def _options(request: resource_pb2.RegisterResourceRequest) -> Options:
-    timeouts = request.customTimeouts
-    return Options(
-        protect=request.protect,
-        depends_on=tuple(request.dependencies),
-        # The reference is urn::id.
-        provider=request.provider.rpartition("::")[0],
-        delete_before_replace=request.deleteBeforeReplace,
-        timeouts={
-            key: value
-            for key in ("create", "update", "delete")
-            if (value := getattr(timeouts, key))
-        },
-        replace_on_changes=tuple(request.replaceOnChanges),
-        error_hooks=tuple(request.hooks.on_error),
-        before_create_hooks=tuple(request.hooks.before_create),
-        after_create_hooks=tuple(request.hooks.after_create),
-    )
 
 
 def _plain_properties(properties: struct_pb2.Struct) -> tuple[dict[str, Any], set[str]]:

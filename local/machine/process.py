@@ -23,10 +23,6 @@ BAD_INPUT = 2
 """Exit code by which our programs say that their last line is what a person must mend."""
 
 
-class ProcessFailedError(StackError):
-    """A process of the stack ended though it should run; carries its last lines."""
-
-
 class Process:
     """One child in a session of its own, its output in one log file.
 
@@ -116,16 +112,15 @@ class Process:
         """Wait until it can be used.
 
         Raises:
-            StackError: as `raise_known`.
-            ProcessFailedError: it ended otherwise, or is not ready within `timeout` seconds.
+            StackError: it ended, or is not ready within `timeout` seconds.
         """
         deadline = time.monotonic() + timeout
         while not self._ready(self):
             if not self.running:
                 self.raise_known()
-                raise ProcessFailedError(self.obituary())
+                raise StackError(self.obituary())
             if time.monotonic() > deadline:
-                raise ProcessFailedError(
+                raise StackError(
                     f"the {self.name} is not ready after {timeout:.0f} s; see {self.log}"
                 )
             time.sleep(0.02)

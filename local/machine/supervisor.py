@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from local.machine.errors import StackError
-from local.machine.process import STAND_INS, Process, ProcessFailedError
+from local.machine.process import STAND_INS, Process
 
 CRASHES = 5
 """Ends in a row, each within SETTLED seconds of its start, after which the stack gives up."""
@@ -109,7 +109,7 @@ class Supervisor:
         if process.running:
             return
         if name in STAND_INS:
-            raise ProcessFailedError(process.obituary())
+            raise StackError(process.obituary())
         age = time.monotonic() - process.started_at
         if process.ended_at is None:
             process.ended_at = time.monotonic()
@@ -120,9 +120,7 @@ class Supervisor:
                 return
             process.raise_known()
             if self._crashes[name] > CRASHES:
-                raise ProcessFailedError(
-                    f"{CRASHES} restarts in a row did not help: {process.obituary()}"
-                )
+                raise StackError(f"{CRASHES} restarts in a row did not help: {process.obituary()}")
         crashes = self._crashes[name]
         wait = 0.0 if crashes <= 1 else min(0.5 * 2 ** (crashes - 1), LONGEST_WAIT)
         if time.monotonic() - process.ended_at >= wait:

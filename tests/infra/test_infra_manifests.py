@@ -101,7 +101,8 @@ def test_one_reader_at_a_time(program: Program) -> None:
 def test_wrong_token_does_not_hang_an_update(program: Program) -> None:
     """A pod that never gets ready fails `pulumi up` after ten minutes; the claim is not awaited."""
     deployment = program.one("apps/v1:Deployment")
-    assert deployment.options.timeouts == {"create": "10m", "update": "10m"}
+    timeouts = deployment.options.customTimeouts
+    assert (timeouts.create, timeouts.update) == ("10m", "10m")
     claim = program.one("core/v1:PersistentVolumeClaim").inputs["metadata"]
     assert claim["annotations"]["pulumi.com/skipAwait"] == "true"
 

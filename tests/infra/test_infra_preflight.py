@@ -99,7 +99,7 @@ def test_posts_are_deleted_where_the_configuration_says_so() -> None:
     dataset = program.one("bigquery/dataset:Dataset")
     assert dataset.inputs["datasetId"] == "other"
     # Another location keeps the id: what stands goes first, or Google answers 409.
-    assert dataset.options.delete_before_replace
+    assert dataset.options.deleteBeforeReplace
     with pytest.raises(ProgramError, match=r"the posts stand in my-project\.tweet_data"):
         evaluate("dev", {**moved, "discardDataset": "my-project.tweet"}, standing=STANDS)
 
@@ -285,8 +285,8 @@ def test_a_stack_of_the_same_name_elsewhere_is_found(monkeypatch: pytest.MonkeyP
     assert str(stopped.value).endswith("pulumi stack init <name>")
 
     # Everything that Google has waits for the component that it stands before.
-    (first,) = [r for r in program.resources if r.options.before_create_hooks]
-    assert (first.name, first.options.before_create_hooks) == ("apis", (hook.name,))
+    (first,) = [r for r in program.resources if r.options.hooks.before_create]
+    assert (first.name, *first.options.hooks.before_create) == ("apis", hook.name)
     apis = [r for r in program.resources if r.type == "gcp:projects/service:Service"]
     assert {api.parent for api in apis} == {first.urn}
 

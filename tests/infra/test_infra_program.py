@@ -36,7 +36,7 @@ def test_views_come_after_what_they_read() -> None:
     program = evaluate("dev", BASE)
     order = {resource.urn: place for place, resource in enumerate(program.resources)}
     for resource in program.resources:
-        for needed in resource.options.depends_on:
+        for needed in resource.options.dependencies:
             if needed in order:
                 assert order[needed] < order[resource.urn], resource.name
 

@@ -83,12 +83,12 @@ def test_pub_sub_may_dead_letter_and_sign_its_push(program: Program) -> None:
     subscription = program.one("pubsub/subscription:Subscription", "sink")
     account = program.one("serviceaccount/account:Account", "sink-push")
     assert signer.inputs["serviceAccountId"] == account.outputs["name"]
-    assert signer.urn in subscription.options.depends_on
+    assert signer.urn in subscription.options.dependencies
 
 
 def test_nothing_is_read_from_x_before_it_can_become_a_row(program: Program) -> None:
     """The producer starts after the subscriptions and stops before they go, so no post is lost."""
-    waits_for = program.one("apps/v1:Deployment", "producer").options.depends_on
+    waits_for = program.one("apps/v1:Deployment", "producer").options.dependencies
     for subscription in program.of_type("pubsub/subscription:Subscription"):
         assert subscription.urn in waits_for, subscription.name
 
@@ -111,7 +111,9 @@ def test_push_carries_the_token_of_an_account_that_opens_only_the_function(
     mine = [g for g in grants(program) if g.inputs["member"] == f"serviceAccount:{account}"]
     assert [grant.name for grant in mine] == ["sink-invoker"]
     # Pushes before the grant would be refused, and counted as deliveries.
-    assert mine[0].urn in program.one("pubsub/subscription:Subscription", "sink").options.depends_on
+    assert (
+        mine[0].urn in program.one("pubsub/subscription:Subscription", "sink").options.dependencies
+    )
 
 
 def test_no_forbidden_role_or_member(program: Program) -> None:
@@ -181,7 +183,7 @@ def test_grants_to_pods_wait_for_the_cluster(programs: dict[str, Program]) -> No
         cluster = program.one("container/cluster:Cluster").urn
         for grant in grants(program):
             if grant.inputs["member"].startswith("principal://"):
-                assert cluster in grant.options.depends_on, grant.name
+                assert cluster in grant.options.dependencies, grant.name
 
 
 @pytest.mark.parametrize("stack", ["dev", "pr-7"])
@@ -310,7 +312,7 @@ def test_protection_holds_what_the_reading_stands_on(programs: dict[str, Program
         urn = waiting.pop()
         if urn in by_urn and urn not in kept:
             kept.add(urn)
-            waiting += by_urn[urn].options.depends_on
+            waiting += by_urn[urn].options.dependencies
     gone = [r for r in program.resources if r.custom and r.urn not in kept]
     # The nodes' right to pull the image, and the pod's own rights, stay too.
     assert not [r.name for r in gone if r.name.startswith(("producer", "sink", "token", "image"))]
@@ -333,7 +335,7 @@ def test_cluster_that_is_gone_does_not_block(program: Program) -> None:
     assert set(user) == {"exec"}
     for resource in program.resources:
         if resource.type.startswith("kubernetes:"):
-            assert resource.options.provider == provider.urn, resource.name
+            assert resource.options.provider.startswith(f"{provider.urn}::"), resource.name
 
 
 @pytest.mark.parametrize("stack", ENVIRONMENTS)
@@ -350,7 +352,7 @@ def test_everything_waits_for_its_api(program: Program) -> None:
     by_urn = {resource.urn: resource for resource in program.resources}
 
     def waits(resource: Resource, seen: frozenset[str] = frozenset()) -> bool:
-        needs = [by_urn[urn] for urn in resource.options.depends_on if urn in by_urn]
+        needs = [by_urn[urn] for urn in resource.options.dependencies if urn in by_urn]
         return any(
             need.type == "gcp:projects/service:Service" or waits(need, seen | {need.urn})
             for need in needs
@@ -365,7 +367,7 @@ def test_everything_waits_for_its_api(program: Program) -> None:
 def test_grants_are_retried_while_their_member_spreads(program: Program) -> None:
     """A grant to an account or identity pool of a moment ago is tried again, not failed."""
     for grant in grants(program):
-        assert grant.options.error_hooks == ("apis-not-yet",), grant.name
+        assert grant.options.hooks.on_error == ["apis-not-yet"], grant.name
 
 
 def test_board_states_no_position_that_google_leaves_out(program: Program) -> None:
@@ -382,12 +384,12 @@ def test_function_retries_while_its_grants_spread(program: Program) -> None:
     """The resources that meet a fresh project's races carry the hook that retries them."""
     for type_ in ("function:Function", "topic:Topic", "dataset:Dataset"):
         for resource in program.of_type(type_):
-            assert resource.options.error_hooks == ("apis-not-yet",), resource.name
+            assert resource.options.hooks.on_error == ["apis-not-yet"], resource.name
 
 
 def test_function_is_built_after_all_that_it_needs(program: Program) -> None:
     """A build that lacks a grant fails for good, and a function that lacks one loses its posts."""
-    waits_for = program.one("cloudfunctionsv2/function:Function").options.depends_on
+    waits_for = program.one("cloudfunctionsv2/function:Function").options.dependencies
     mine = ("build-", "sink-writes-", "sink-sees-", "sink-dead-letters")
     needed = [r.urn for r in program.resources if r.custom and r.name.startswith(mine)]
     assert len(needed) >= 8

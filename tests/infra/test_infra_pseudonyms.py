@@ -203,7 +203,7 @@ def test_datasets_are_opened_in_the_way_that_keeps_authorized_ones() -> None:
         "roles/bigquery.metadataViewer",
     }
     # The account is new, and Google may not know it yet.
-    assert {access.options.error_hooks for access in grants} == {("apis-not-yet",)}
+    assert {tuple(access.options.hooks.on_error) for access in grants} == {("apis-not-yet",)}
 
 
 def test_another_location_makes_room_first(program: Program) -> None:
@@ -213,7 +213,7 @@ def test_another_location_makes_room_first(program: Program) -> None:
     """
     datasets = program.of_type("bigquery/dataset:Dataset")
     assert len(datasets) == 3
-    assert [d.name for d in datasets if not d.options.delete_before_replace] == []
+    assert [d.name for d in datasets if not d.options.deleteBeforeReplace] == []
 
 
 def test_off_without_a_key() -> None:

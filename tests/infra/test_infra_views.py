@@ -100,7 +100,7 @@ def test_a_view_waits_for_the_view_that_it_reads(views: Path) -> None:
     tables = program.of_type("bigquery/table:Table")
     made = [table.name for table in tables]
     assert made.index("view-z") < made.index("view-a")
-    after = program.one("bigquery/table:Table", "view-a").options.depends_on
+    after = program.one("bigquery/table:Table", "view-a").options.dependencies
     assert program.one("bigquery/table:Table", "view-z").urn in after
 
 

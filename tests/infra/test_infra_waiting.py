@@ -250,13 +250,13 @@ def test_waits_stand_where_they_are_needed(program: Program) -> None:
     """Grants of the build and a new cluster wait once; custom resources outlast a new cluster."""
     for resource in program.resources:
         if resource.name in ("build-logs", "build-copy"):
-            assert resource.options.after_create_hooks == ("build-grant",), resource.name
+            assert resource.options.hooks.after_create == ["build-grant"], resource.name
         elif resource.type.endswith(("PodMonitoring", "SecretProviderClass")):
-            assert resource.options.error_hooks == ("apis-not-yet",), resource.name
-    grants = [r for r in program.resources if "build-grant" in r.options.after_create_hooks]
+            assert resource.options.hooks.on_error == ["apis-not-yet"], resource.name
+    grants = [r for r in program.resources if "build-grant" in r.options.hooks.after_create]
     assert len(grants) == 4
     for cluster in program.of_type("container/cluster:Cluster"):
-        assert cluster.options.after_create_hooks == ("cluster-endpoint",)
+        assert cluster.options.hooks.after_create == ["cluster-endpoint"]
 
 
 def test_a_failed_build_is_built_anew(program: Program) -> None:
@@ -264,8 +264,8 @@ def test_a_failed_build_is_built_anew(program: Program) -> None:
     replaced = {
         resource.type
         for resource in program.resources
-        if resource.options.replace_on_changes == ("#initerror",)
-        and resource.options.delete_before_replace
+        if resource.options.replaceOnChanges == ["#initerror"]
+        and resource.options.deleteBeforeReplace
     }
     expected = {"gcp:cloudfunctionsv2/function:Function"}
     if program.of_type("cloudrunv2/service:Service"):

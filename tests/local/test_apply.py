@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from google.cloud import bigquery
+from pulumi.runtime.proto import resource_pb2
 
 from local.engine.apply import APPLIERS, CLOUD_ONLY, Targets, apply
-from local.engine.program import Options, Resource
+from local.engine.program import Resource
 from local.engine.topics import Messaging
 from local.machine.errors import StackError
 from local.machine.pod import PodContext
@@ -18,17 +19,6 @@ from local.pubsub import PubSubServer
 from tests.bigquery_server import BigQueryServer
 
 PROJECT = "local-demo"
-OPTIONS = Options(
-    protect=False,
-    depends_on=(),
-    provider="",
-    delete_before_replace=False,
-    timeouts={},
-    replace_on_changes=(),
-    error_hooks=(),
-    before_create_hooks=(),
-    after_create_hooks=(),
-)
 TOPIC = "gcp:pubsub/topic:Topic"
 SUBSCRIPTION = "gcp:pubsub/subscription:Subscription"
 TABLE = "gcp:bigquery/table:Table"
@@ -47,7 +37,7 @@ def resource(kind: str, name: str, /, outputs: Mapping[str, Any] = {}, **inputs:
         secret_inputs=frozenset(),
         outputs={**inputs, **outputs},
         id=name,
-        options=OPTIONS,
+        options=resource_pb2.RegisterResourceRequest(),
     )
 
 

@@ -276,5 +276,5 @@ def test_changed_emulator_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     from local.bigquery import emulator
 
     monkeypatch.setattr(emulator, "version", lambda _: "1.5.0")
-    with pytest.raises(emulator.EmulatorChangedError, match=r"is 1\.5\.0, .*for 1\.4\.0: pip"):
+    with pytest.raises(emulator.CannotServeError, match=r"is 1\.5\.0, .*for 1\.4\.0: pip"):
         emulator.tame()

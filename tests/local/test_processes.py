@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.machine.errors import BadInputError
+from local.machine.errors import BadInputError, StackError
 from local.machine.launcher import Launcher
-from local.machine.process import Process, ProcessFailedError, accepts, free_port
+from local.machine.process import Process, accepts, free_port
 from local.machine.watchdog import Watchdog
 from local.standin import require_free
 
@@ -81,13 +81,11 @@ def test_a_child_that_dies_leaves_its_last_words(tmp_path: Path, watchdog: Watch
     """The message names the process, how it ended and its last lines."""
     child = process("raise SystemExit('the token is empty')", tmp_path, watchdog)
     child.start()
-    with pytest.raises(
-        ProcessFailedError, match=r"child ended with exit code 1.*\n  the token is empty"
-    ):
+    with pytest.raises(StackError, match=r"child ended with exit code 1.*\n  the token is empty"):
         child.wait_ready(10)
     child = process("import os; os.kill(os.getpid(), 9)", tmp_path, watchdog)
     child.start()
-    with pytest.raises(ProcessFailedError, match=r"ended by SIGKILL(.|\n)*\(it wrote nothing\)"):
+    with pytest.raises(StackError, match=r"ended by SIGKILL(.|\n)*\(it wrote nothing\)"):
         child.wait_ready(10)
 
 
