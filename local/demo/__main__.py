@@ -18,7 +18,6 @@ from rich.console import Console
 
 from local.demo.flags import EASY, arguments, refusal
 from local.machine.errors import BadInputError, StackError
-from local.machine.launcher import DASHBOARD
 from local.standin import bypass_proxies
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         seed=options.seed,
         data_dir=options.data_dir,
         ports=dict(options.port),
-        dashboard=not options.no_dashboard and (DASHBOARD / "app.py").exists(),
+        dashboard=not options.no_dashboard,
     )
     with stack:
         console.print(f"logs in {stack.logs}", highlight=False, soft_wrap=True)

@@ -21,23 +21,6 @@ class Launch:
     cwd: Path
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a source archive (zip, tar or a folder) into a new `folder`.
-
-    Raises:
-        StackError: it is missing or no archive.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        if archive.is_dir():
-            shutil.copytree(archive, folder, dirs_exist_ok=True)
-        else:
-            shutil.unpack_archive(archive, folder)
-    except (OSError, shutil.ReadError, ValueError) as error:
-        raise StackError(f"the function's source archive {archive}: {error}") from error
-
-
 def function_launch(
     inputs: Mapping[str, Any], archive: Path, folder: Path, port: int, overrides: Mapping[str, str]
 ) -> Launch:
@@ -49,7 +32,7 @@ def function_launch(
 
     Args:
         inputs: the resource's inputs.
-        archive: the source archive that the inputs refer to.
+        archive: the source archive that the inputs refer to, or a folder.
         folder: where source, packages and home directory go; what is there is replaced.
         port: PORT, on the loopback interface.
         overrides: where the stand-ins are.
@@ -59,30 +42,27 @@ def function_launch(
     """
     build, service = inputs.get("buildConfig") or {}, inputs.get("serviceConfig") or {}
     source = folder / "source"
-    unpack(archive, source)
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir(parents=True)
+    try:
+        if archive.is_dir():
+            shutil.copytree(archive, source, dirs_exist_ok=True)
+        else:
+            shutil.unpack_archive(archive, source)
+    except (OSError, shutil.ReadError, ValueError) as error:
+        raise StackError(f"the function's source archive {archive}: {error}") from error
     if not build.get("entryPoint"):
         raise StackError(f"function {inputs.get('name')}: buildConfig.entryPoint is missing.")
-    build_env = build.get("environmentVariables") or {}
-    main = build_env.get("GOOGLE_FUNCTION_SOURCE", "main.py")
-    if not (source / main).is_file():
+    if not (source / "main.py").is_file():
         raise StackError(
-            f"the function's source archive has no {main}: it holds "
+            "the function's source archive has no main.py: it holds "
             f"{', '.join(sorted(p.name for p in source.iterdir())) or 'nothing'}."
         )
     if service.get("secretEnvironmentVariables") or service.get("secretVolumes"):
         raise StackError("the function declares secrets, which the local stack can't give it yet.")
-    runtime = Runtime(folder / "runtime", source / "requirements.txt")
-    env = clean_environment(runtime, folder)
-    env |= {"FUNCTION_TARGET": str(build["entryPoint"]), "PORT": str(port)}
-    env |= {"FUNCTION_SOURCE": main} if main != "main.py" else {}
-    env |= {"HOST": "127.0.0.1"}  # a laptop's function is nobody else's business
+    env = Runtime(folder / "runtime", source / "requirements.txt").env
+    # A laptop's function is nobody else's business.
+    env |= {"FUNCTION_TARGET": str(build["entryPoint"]), "PORT": str(port), "HOST": "127.0.0.1"}
     env |= {key: str(value) for key, value in (service.get("environmentVariables") or {}).items()}
     env |= overrides
     return Launch(["functions-framework"], env, source)
-
-
-def clean_environment(runtime: Runtime, folder: Path) -> dict[str, str]:
-    """PATH, HOME and LANG as in a container: nothing of this machine's, no one's credentials."""
-    home = folder / "home"
-    home.mkdir(parents=True, exist_ok=True)
-    return {"PATH": f"{runtime.bin}:/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8"}

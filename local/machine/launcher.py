@@ -13,7 +13,7 @@ from typing import Any
 
 from local.machine.claim import LOCK, claim, scratch_folder
 from local.machine.errors import BadInputError, StackError
-from local.machine.function import Launch, clean_environment, function_launch
+from local.machine.function import Launch, function_launch
 from local.machine.pod import PodContext, pod_launch
 from local.machine.process import STAND_INS, Process, accepts, free_port
 from local.machine.runtime import Runtime
@@ -120,8 +120,7 @@ class Launcher:
     def start_dashboard(self, dataset: str) -> None:
         """Start the page of `services/dashboard` on `project.dataset`, without waiting."""
         folder = self._scratch / "dashboard"
-        runtime = Runtime(folder / "runtime", DASHBOARD / "requirements.txt")
-        env = clean_environment(runtime, folder)
+        env = Runtime(folder, DASHBOARD / "requirements.txt").env
         env |= {"DATASET": dataset, "BIGQUERY_EMULATOR_HOST": self.url("bigquery")}
         argv = ["python", "serve.py", "--server.headless=true"]
         argv += [f"--server.port={self.port('dashboard')}", "--server.address=127.0.0.1"]

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from local.machine.errors import StackError
-from local.machine.function import Launch, clean_environment
+from local.machine.function import Launch
 from local.machine.runtime import Runtime
 
 
@@ -80,8 +80,7 @@ def pod_launch(
             )
         directory = _volume(name, volumes[mount["name"]], cluster, folder / "volumes", state)
         mounts[mount["mountPath"].rstrip("/")] = directory
-    runtime = Runtime(folder / "runtime", cluster.context / "requirements.txt")
-    env = clean_environment(runtime, folder)
+    env = Runtime(folder / "runtime", cluster.context / "requirements.txt").env
     env |= {key: _local(value, mounts) for key, value in _environment(name, container).items()}
     env |= {"PORT": str(port), **overrides}
     words = [*container["command"], *(container.get("args") or [])]

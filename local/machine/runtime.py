@@ -27,15 +27,19 @@ class Runtime:
         folder: where to make it; must not be there yet.
         requirements: a whole `requirements.txt`, read as pip would for this Python and platform.
 
+    Attributes:
+        env: PATH, HOME and LANG as in a container: nothing of this machine's, no one's credentials.
+
     Raises:
         StackError: no such file, a line that pip would not take, or a package that is not
             installed in the environment that runs the demo.
     """
 
     def __init__(self, folder: Path, requirements: Path) -> None:
-        self.folder = folder
-        self.bin = folder / "bin"
+        self.bin, home = folder / "bin", folder / "home"
+        self.env = {"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(home), "LANG": "C.UTF-8"}
         venv.EnvBuilder(symlinks=True, with_pip=False).create(folder)
+        home.mkdir()
         site = Path(
             sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)})
         )
