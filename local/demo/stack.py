@@ -89,7 +89,7 @@ class LocalStack:
         self.logs: Path = launcher.logs
         self.x_url, self.bigquery_url = launcher.url("x"), launcher.url("bigquery")
         self.producer_url = launcher.url("producer")
-        self.pubsub_address = launcher.pubsub_address
+        self.pubsub_address = launcher.address("pubsub")
         self.pubsub_control_url = launcher.url("pubsub-control")
         self._controls = {
             "x": f"{self.x_url}/_standin",

@@ -45,15 +45,12 @@ class Launcher:
         self.processes: dict[str, Process] = {}
         self.undo = contextlib.ExitStack()
         self._kept = data_dir is not None
-        self._ports = dict(ports)
-        for name in PORTS:
-            if name in self._ports:
-                try:
-                    require_free(self._ports[name])
-                except PortBusyError as error:
-                    raise BadInputError(f"{error} {name}=NUMBER") from error
-            else:
-                self._ports[name] = free_port()
+        for name, number in ports.items():
+            try:
+                require_free(number)
+            except PortBusyError as error:
+                raise BadInputError(f"{error} {name}=NUMBER") from error
+        self._ports = {name: ports.get(name) or free_port() for name in PORTS}
         try:
             self._take_directories(data_dir)
             self._watchdog = Watchdog()
@@ -62,24 +59,19 @@ class Launcher:
             self.undo.close()
             raise
 
-    def port(self, name: str) -> int:
-        """The port of one of `PORTS`."""
-        return self._ports[name]
+    def address(self, name: str) -> str:
+        """`host:port` of one of `PORTS`."""
+        return f"127.0.0.1:{self._ports[name]}"
 
     def url(self, name: str) -> str:
         """The HTTP address of one of `PORTS`."""
-        return f"http://127.0.0.1:{self.port(name)}"
-
-    @property
-    def pubsub_address(self) -> str:
-        """`host:port`, as PUBSUB_EMULATOR_HOST wants it."""
-        return f"127.0.0.1:{self.port('pubsub')}"
+        return f"http://{self.address(name)}"
 
     def start_stand_ins(self, project: str, x_flags: Sequence[object]) -> None:
         """Start X, Pub/Sub and BigQuery without waiting until they are ready."""
         flags: dict[str, list[object]] = {
             "x": [*x_flags],
-            "pubsub": ["--control-port", self.port("pubsub-control")],
+            "pubsub": ["--control-port", self._ports["pubsub-control"]],
             "bigquery": ["--project", project],
         }
         if self._kept:
@@ -88,29 +80,28 @@ class Launcher:
         # A stand-in is ours and may see the checkout; it needs nothing else of this environment.
         env = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
         for name, extra in flags.items():
-            argv = [sys.executable, "-u", "-m", f"local.{name}", "--port", self.port(name), *extra]
-            self._launch(name, Launch([str(word) for word in argv], env, ROOT), grace=3.0)
+            argv = [sys.executable, "-u", "-m", f"local.{name}", "--port", self._ports[name]]
+            words = [str(word) for word in (*argv, *extra)]
+            self._launch(name, Launch(words, env, ROOT), grace=3.0)
 
     def start_function(self, inputs: Mapping[str, Any], archive: Path) -> None:
         """Start a Function's inputs with its source archive, without waiting."""
-        self._only_once("function")
         overrides = {
-            "PUBSUB_EMULATOR_HOST": self.pubsub_address,
+            "PUBSUB_EMULATOR_HOST": self.address("pubsub"),
             "BIGQUERY_EMULATOR_HOST": self.url("bigquery"),
         }
-        folder, port = self._scratch / "function", self.port("function")
+        folder, port = self._scratch / "function", self._ports["function"]
         self._launch("function", function_launch(inputs, archive, folder, port, overrides))
 
     def start_producer(self, inputs: Mapping[str, Any], cluster: PodContext) -> None:
         """Start a Deployment's inputs once X and the function are ready, and wait for it."""
-        self._only_once("producer")
         overrides = {
-            "PUBSUB_EMULATOR_HOST": self.pubsub_address,
+            "PUBSUB_EMULATOR_HOST": self.address("pubsub"),
             "X_API_BASE_URL": self.url("x"),
             "HOST": "127.0.0.1",
         }
         folder, state = self._scratch / "producer", self._state / "producer"
-        launch = pod_launch(inputs, cluster, folder, state, self.port("producer"), overrides)
+        launch = pod_launch(inputs, cluster, folder, state, self._ports["producer"], overrides)
         self.wait_ready("x")
         if "function" in self.processes:
             self.wait_ready("function")
@@ -123,7 +114,7 @@ class Launcher:
         env = Runtime(folder, DASHBOARD / "requirements.txt").env
         env |= {"DATASET": dataset, "BIGQUERY_EMULATOR_HOST": self.url("bigquery")}
         argv = ["python", "serve.py", "--server.headless=true"]
-        argv += [f"--server.port={self.port('dashboard')}", "--server.address=127.0.0.1"]
+        argv += [f"--server.port={self._ports['dashboard']}", "--server.address=127.0.0.1"]
         argv += ["--browser.gatherUsageStats=false", "--server.fileWatcherType=none"]
         self._launch("dashboard", Launch(argv, env, DASHBOARD), grace=3.0)
 
@@ -136,7 +127,9 @@ class Launcher:
         self.processes[name].wait_ready(START_SECONDS)
 
     def _launch(self, name: str, launch: Launch, grace: float = 10.0) -> None:
-        port = self.port(name)
+        if name in self.processes:
+            raise StackError(f"the program declares two: the local stack runs one {name}.")
+        port = self._ports[name]
         process = Process(
             name,
             launch.argv,
@@ -150,10 +143,6 @@ class Launcher:
         self.processes[name] = process
         self.undo.callback(process.stop)
         process.start()
-
-    def _only_once(self, name: str) -> None:
-        if name in self.processes:
-            raise StackError(f"the program declares two: the local stack runs one {name}.")
 
     def _take_directories(self, data_dir: Path | None) -> None:
         self._scratch, held = scratch_folder("tweets-stack-")
