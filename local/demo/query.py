@@ -15,7 +15,6 @@ from pathlib import Path
 
 from google.api_core.exceptions import GoogleAPICallError, RetryError
 from google.cloud.bigquery.retry import DEFAULT_RETRY
-from google.cloud.bigquery.table import RowIterator
 from rich.console import Console
 from rich.table import Table
 
@@ -40,19 +39,15 @@ def main(argv: list[str] | None = None, environ: Mapping[str, str] = os.environ)
     options = parser.parse_args(argv)
     bypass_proxies()
     if not options.sql.strip():
-        print('query: the query is empty: give one such as "SELECT 1"', file=sys.stderr)
-        return 2
+        return _refused('the query is empty: give one such as "SELECT 1"')
     address = environ.get(VARIABLE) or _running()
     if not address:
-        print(
-            "query: no demo runs from this checkout: start `make demo`, or name the address of "
-            f"another in {VARIABLE}",
-            file=sys.stderr,
+        return _refused(
+            "no demo runs from this checkout: start `make demo`, or name the address of another "
+            f"in {VARIABLE}"
         )
-        return 2
     if not address.startswith(("http://", "https://")):
-        print(f"query: {VARIABLE} is {address!r}, not http://HOST:PORT", file=sys.stderr)
-        return 2
+        return _refused(f"{VARIABLE} is {address!r}, not http://HOST:PORT")
     try:
         # Short retries: a stand-in that is gone stays gone.
         retry = DEFAULT_RETRY.with_timeout(RETRY_SECONDS)
@@ -63,17 +58,20 @@ def main(argv: list[str] | None = None, environ: Mapping[str, str] = os.environ)
     except GoogleAPICallError as error:
         # The message repeats itself, with the job's id and place, over several lines.
         said = error.errors[0].get("message") if error.errors else None
-        first = (said or error.message or type(error).__name__).splitlines()[0]
-        print(f"query: {first}", file=sys.stderr)
-        return 2
+        return _refused((said or error.message or type(error).__name__).splitlines()[0])
     except (RetryError, OSError) as error:
-        print(
-            f"query: nothing answers at {address} ({type(error).__name__}): is the demo running?",
-            file=sys.stderr,
-        )
-        return 2
-    Console().print(_table(rows))
+        name = type(error).__name__
+        return _refused(f"nothing answers at {address} ({name}): is the demo running?")
+    table = Table(*[field.name for field in rows.schema])
+    for row in rows:
+        table.add_row(*["NULL" if value is None else str(value) for value in row.values()])
+    Console().print(table)
     return 0
+
+
+def _refused(words: str) -> int:
+    print(f"query: {words}", file=sys.stderr)
+    return 2
 
 
 @contextlib.contextmanager
@@ -104,13 +102,6 @@ def _running() -> str:
         with left:  # its demo was killed
             file.unlink(missing_ok=True)
     return ""
-
-
-def _table(rows: RowIterator) -> Table:
-    table = Table(*[field.name for field in rows.schema])
-    for row in rows:
-        table.add_row(*["NULL" if value is None else str(value) for value in row.values()])
-    return table
 
 
 if __name__ == "__main__":
