@@ -80,14 +80,8 @@ class Compliance(pulumi.ComponentResource):
                         "template": {
                             "metadata": {"labels": labels},
                             "spec": {
-                                **pod.HARDENED,
-                                "service_account_name": account.metadata.name,
+                                **pod.spec(account, _container(args)),
                                 "restart_policy": "Never",
-                                "containers": [_container(args)],
-                                "volumes": [
-                                    pod.scratch(),
-                                    pod.token(),
-                                ],
                             },
                         },
                     }
@@ -161,7 +155,4 @@ def _container(args: ComplianceArgs) -> kubernetes.core.v1.ContainerArgsDict:
             X_BEARER_TOKEN_FILE=x_token.PATH,
             X_API_BASE_URL="https://api.x.com",
         ),
-        "resources": pod.resources("100m", "512Mi"),
-        "security_context": pod.UNPRIVILEGED,
-        "volume_mounts": [pod.SCRATCH_MOUNT, pod.TOKEN_MOUNT],
     }

@@ -100,19 +100,22 @@ class Producer(pulumi.ComponentResource):
                 "template": {
                     "metadata": {"labels": labels},
                     "spec": {
-                        **pod.HARDENED,
-                        "service_account_name": account.metadata.name,
+                        **pod.spec(
+                            account,
+                            _container(args),
+                            volumes=[
+                                {"name": "rules", "config_map": {"name": rules.metadata.name}},
+                                {
+                                    "name": "state",
+                                    "persistent_volume_claim": {"claim_name": state.metadata.name},
+                                },
+                            ],
+                            mounts=[
+                                {"name": "rules", "mount_path": _RULES, "read_only": True},
+                                {"name": "state", "mount_path": _STATE},
+                            ],
+                        ),
                         "termination_grace_period_seconds": 30,
-                        "containers": [_container(args)],
-                        "volumes": [
-                            pod.scratch(),
-                            pod.token(),
-                            {"name": "rules", "config_map": {"name": rules.metadata.name}},
-                            {
-                                "name": "state",
-                                "persistent_volume_claim": {"claim_name": state.metadata.name},
-                            },
-                        ],
                     },
                 },
             },
@@ -189,12 +192,4 @@ def _container(args: ProducerArgs) -> kubernetes.core.v1.ContainerArgsDict:
             "period_seconds": 10,
             "timeout_seconds": 5,
         },
-        "resources": pod.resources("100m", "512Mi"),
-        "security_context": pod.UNPRIVILEGED,
-        "volume_mounts": [
-            pod.SCRATCH_MOUNT,
-            pod.TOKEN_MOUNT,
-            {"name": "rules", "mount_path": _RULES, "read_only": True},
-            {"name": "state", "mount_path": _STATE},
-        ],
     }

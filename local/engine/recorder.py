@@ -5,6 +5,7 @@ input is secret; here the registration itself is read, as the engine gets it.
 """
 
 import hashlib
+import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from pulumi.runtime.rpc import (  # marks of wrapped values on the wire
 
 from local.engine.answers import NoAnswer, auto_name, computed_outputs, invoke
 
+# Where pickle looks for the message types (evaluate_apart): they say they are of this module.
+sys.modules["pulumi.resource_pb2"] = resource_pb2
 _PROGRAM = Path(__file__).resolve().parents[2] / "infra"
 
 _ASSET_SIGS = (_special_asset_sig, _special_archive_sig)
