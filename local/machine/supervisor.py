@@ -55,42 +55,32 @@ class Supervisor:
         """Stop a process and leave it stopped until `resume`."""
         with self._lock:
             self._held.add(name)
-            self._process(name).stop()
+            self._processes[name].stop()
             self._say(f"{name} stopped on request")
 
     def resume(self, name: str) -> None:
         """Start a held process and wait until it is ready."""
         with self._lock:
-            self._process(name).start()
+            self._processes[name].start()
             self._held.discard(name)
-        self._process(name).wait_ready(30)
+        self._processes[name].wait_ready(30)
         self._say(f"{name} started on request")
 
     def kill(self, name: str, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """SIGKILL a process, its children too; what the platform restarts comes back.
+        """SIGKILL a process, its children too, and start it again, as the platform would.
 
         `meanwhile` is called when it has ended and has not been started again.
         """
         with self._lock:
-            self._process(name).kill()
+            self._processes[name].kill()
             meanwhile()
             self._say(f"{name} killed on request")
-            if name in STAND_INS:
-                self._held.add(name)
-            else:
-                self._process(name).start()
+            self._processes[name].start()
 
     def check(self) -> None:
         """Raise what ended the stack, if something has."""
         if self.failure is not None:
             raise self.failure
-
-    def _process(self, name: str) -> Process:
-        try:
-            return self._processes[name]
-        except KeyError:
-            known = ", ".join(self._processes)
-            raise ValueError(f"no process {name!r} in the stack: it has {known}") from None
 
     def _say(self, event: str) -> None:
         self.events.append(f"{time.strftime('%H:%M:%S')} {event}")
