@@ -149,9 +149,7 @@ def _container(args: ComplianceArgs) -> kubernetes.core.v1.ContainerArgsDict:
             TOPIC=args.topic.path,
             DEAD_LETTER_TOPIC=args.topic.dead_letter_path,
             DEAD_LETTER_SUBSCRIPTION=args.topic.dead_letter_reader.id,
-            DATASET=pulumi.Output.concat(
-                args.settings.project, ".", args.warehouse.dataset.dataset_id
-            ),
+            DATASET=args.warehouse.path,
             X_BEARER_TOKEN_FILE=x_token.PATH,
             X_API_BASE_URL="https://api.x.com",
         ),

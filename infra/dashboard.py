@@ -74,14 +74,7 @@ class Dashboard(pulumi.ComponentResource):
                 "containers": [
                     {
                         "image": ref,
-                        "envs": [
-                            {
-                                "name": "DATASET",
-                                "value": pulumi.Output.concat(
-                                    settings.project, ".", args.warehouse.dataset.dataset_id
-                                ),
-                            }
-                        ],
+                        "envs": [{"name": "DATASET", "value": args.warehouse.path}],
                         "ports": {"container_port": 8080},
                         "resources": {
                             "limits": {"cpu": "1", "memory": "1Gi"},

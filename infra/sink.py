@@ -52,8 +52,12 @@ class Sink(pulumi.ComponentResource):
             service_config={
                 "service_account_email": runtime.email,
                 "environment_variables": {
-                    "TWEETS_TABLE": _table_path(settings.project, warehouse.tweets),
-                    "EVENTS_TABLE": _table_path(settings.project, warehouse.stream_events),
+                    "TWEETS_TABLE": pulumi.Output.concat(
+                        warehouse.path, ".", warehouse.tweets.table_id
+                    ),
+                    "EVENTS_TABLE": pulumi.Output.concat(
+                        warehouse.path, ".", warehouse.stream_events.table_id
+                    ),
                     "DEAD_LETTER_TOPIC": args.topic.dead_letter_path,
                     "FUNCTION_USE_ASGI": "true",
                 },
@@ -192,7 +196,3 @@ def _url(config: cloudfunctionsv2.outputs.FunctionServiceConfig | None) -> str:
             "which builds it anew"
         )
     return ""
-
-
-def _table_path(project: str, table: bigquery.Table) -> pulumi.Output[str]:
-    return pulumi.Output.concat(project, ".", table.dataset_id, ".", table.table_id)

@@ -36,6 +36,8 @@ class Warehouse(pulumi.ComponentResource):
     """Tables `tweets` and `stream_events`, append only, and the views that people read."""
 
     dataset: bigquery.Dataset
+    path: pulumi.Output[str]
+    """project.dataset."""
     tweets: bigquery.Table
     stream_events: bigquery.Table
     views: dict[str, bigquery.Table]
@@ -55,6 +57,7 @@ class Warehouse(pulumi.ComponentResource):
             # Its id is fixed, so another location (infra/standing.py) must first make room.
             opts=args.apis.after_apis(self, protect=settings.protect, delete_before_replace=True),
         )
+        self.path = pulumi.Output.concat(settings.project, ".", self.dataset.dataset_id)
         self.tweets = self._table("tweets")
         self.stream_events = self._table("stream_events")
         self.views = {}

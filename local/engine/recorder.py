@@ -119,7 +119,6 @@ class Recorder(mocks.MockMonitor):
         self._standing = dict(standing)
         self._answers = answers
         self._lock = threading.Lock()
-        self._root = ""
 
     def RegisterResource(  # noqa: N802
         self, request: resource_pb2.RegisterResourceRequest
@@ -127,7 +126,6 @@ class Recorder(mocks.MockMonitor):
         """Note the resource; answer with its inputs, and outside a preview with its outputs."""
         urn = self.make_urn(request.parent, request.type, request.name)
         if request.type == "pulumi:pulumi:Stack":
-            self._root = urn
             return resource_pb2.RegisterResourceResponse(urn=urn)
         inputs, secrets = _plain_properties(request.object)
         if request.type == "docker-build:index:Image":
@@ -176,7 +174,7 @@ class Recorder(mocks.MockMonitor):
         self, request: resource_pb2.RegisterResourceOutputsRequest
     ) -> empty_pb2.Empty:
         """Note the outputs of the stack."""
-        if request.urn == self._root:
+        if "::pulumi:pulumi:Stack::" in request.urn:
             outputs, secrets = _plain_properties(request.outputs)
             self.program.outputs = outputs
             self.program.secret_outputs = frozenset(secrets)
