@@ -20,7 +20,7 @@ from queries import Count, LetterMark, ListedPost, StreamGap, Totals
 from snapshot import Condition, Snapshot
 from spend import PRICE, Month
 from state import clock, words
-from warehouse import DOLLARS_A_TIB, REFRESH_BYTES, Bill, Parameter, ViewReader, billed, size_words
+from warehouse import DOLLARS_A_TIB, REFRESH_BYTES, Bill, ViewReader, billed, size_words
 from window import Window, duration
 
 # Characters of a post that are shown; the rest is behind "more".
@@ -261,7 +261,7 @@ def cost(bills: Sequence[Bill], reader: ViewReader, refresh: float) -> None:
             note = "" if read is None else (
                 f" · reads {size_words(read)}, bills {size_words(billed(read))}"
             )  # fmt: skip
-            values = ", ".join(f"@{p.name} = {_value(p)}" for p in query.parameters)
+            values = ", ".join(f"@{name} = {value!s}" for name, value in query.parameters.items())
             st.markdown(f"**{query.name}**{note}")
             st.code(f"-- {values}\n{reader.sql(query)}", language="sql")
 
@@ -293,8 +293,3 @@ def bill_words(totals: Sequence[int], reader: ViewReader, refresh: float) -> str
 def _price(size: int, digits: int = 2) -> str:
     # A dollar sign begins a formula in Streamlit's Markdown.
     return f"\\${size / 2**40 * DOLLARS_A_TIB:,.{digits}f}"
-
-
-def _value(parameter: Parameter) -> str:
-    api = parameter.to_api_repr()["parameterValue"]
-    return str(api.get("value", [each["value"] for each in api.get("arrayValues", ())]))

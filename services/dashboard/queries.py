@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from google.cloud.bigquery import ScalarQueryParameter
-
 from warehouse import Query
 from window import Window, utc
 
@@ -162,11 +160,7 @@ def totals(window: Window) -> Query[Totals]:
         f"  {_quantiles(_TO_ROW, 'post_to_row')},\n"
         f"  {_quantiles(_READ_TO_ROW, 'read_to_row')}\n"
         f"{_POSTS.replace('>= @since', '>= @before')})",
-        (
-            *window.posts(),
-            ScalarQueryParameter("before", "DATETIME", utc(window.since - window.span)),
-            ScalarQueryParameter("minute_ago", "DATETIME", minute_ago),
-        ),
+        {**window.posts, "before": utc(window.since - window.span), "minute_ago": minute_ago},
         Totals,
     )
 
@@ -180,7 +174,7 @@ def timeline(window: Window) -> Query[Bucket]:
         f"  FROM (SELECT {bar('TIMESTAMP(created_at)')} AS start,\n"
         f"    IF({_STREAM}, {_TO_ROW}, NULL) AS to_row\n{_POSTS})\n"
         "  GROUP BY start)\nORDER BY start",
-        (*window.posts(), ScalarQueryParameter("bucket", "INT64", window.bucket)),
+        {**window.posts, "bucket": window.bucket},
         Bucket,
     )
 
@@ -208,7 +202,7 @@ def rankings(window: Window) -> Query[Carried]:
         "QUALIFY ROW_NUMBER() OVER (PARTITION BY kind ORDER BY posts DESC, name)\n"
         f"  <= IF(kind = 'rule', {_RULES}, {TOP})\n"
         "ORDER BY posts DESC, name",
-        window.posts(),
+        window.posts,
         Carried,
     )
 
@@ -220,7 +214,7 @@ def rules(window: Window) -> Query[Count]:
         "SELECT rule AS name, COUNT(DISTINCT id) AS posts\n"
         "FROM `{dataset}.tweets_latest` CROSS JOIN UNNEST(rule_tags) AS rule\n"
         f"{_WHERE}\nGROUP BY 1 ORDER BY posts DESC, name LIMIT {_RULES}",
-        window.posts()[:2],
+        window.times,
         Count,
     )
 
@@ -233,7 +227,7 @@ def latest_posts(window: Window, limit: int = 8) -> Query[ListedPost]:
         "  COALESCE(author_username, CAST(author_id AS STRING), 'unknown') AS author,\n"
         f"  COALESCE(lang, 'und') AS lang, text, rule_tags\n{_POSTS}\n"
         f"ORDER BY created_at DESC, id DESC LIMIT {limit}",
-        window.posts(),
+        window.posts,
         ListedPost,
     )
 
@@ -247,7 +241,7 @@ def gaps(window: Window) -> Query[StreamGap]:
         "FROM `{dataset}.stream_gaps` AS gap\n"
         "WHERE gap.at >= @since AND gap.at < @until AND gap_from < gap_to\n"
         "ORDER BY gap_from LIMIT 1000",
-        window.events(),
+        window.events,
         StreamGap,
     )
 
@@ -261,6 +255,6 @@ def dead_letters(window: Window) -> Query[LetterMark]:
         f"FROM (SELECT {bar('event.at')} AS start, COALESCE(reason, 'unknown') AS reason\n"
         f"{_EVENTS}\n"
         "  AND kind = 'dead_letter')\nGROUP BY start, reason ORDER BY start, reason",
-        (*window.events(), ScalarQueryParameter("bucket", "INT64", window.bucket)),
+        {**window.events, "bucket": window.bucket},
         LetterMark,
     )

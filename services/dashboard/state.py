@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from google.cloud.bigquery import ScalarQueryParameter
-
 from queries import bar
 from warehouse import Query
 from window import Window, duration, utc
@@ -113,7 +111,7 @@ def pulses(now: datetime) -> Query[Pulse]:
         "WHERE created_at >= @since AND created_at < @until\n"
         "  AND COALESCE(source, 'stream') = 'stream'\n"
         f"GROUP BY {bar('TIMESTAMP(created_at)')} ORDER BY oldest",
-        (*day.posts()[:2], ScalarQueryParameter("bucket", "INT64", 600)),
+        {**day.times, "bucket": 600},
         Pulse,
     )
 
@@ -136,7 +134,7 @@ def life(now: datetime) -> Query[StreamEvent]:
         "WHERE event.at >= @since AND event.at < @until\n"
         f"QUALIFY {number('')}\n  OR {number(' DESC')}\n"
         "ORDER BY event.at, event_id",
-        days.events(),
+        days.events,
         StreamEvent,
     )
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
 
 from google.api_core.exceptions import (
@@ -23,7 +24,7 @@ from google.cloud import bigquery
 from requests.exceptions import RequestException
 
 Row = TypeVar("Row")
-Parameter = bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter
+Value = datetime | int | Sequence[str]
 
 # A project may be domain-scoped: example.com:my-project.
 _DATASET = re.compile(r"([a-z0-9.-]+:)?[a-z0-9-]+\.[A-Za-z0-9_]+")
@@ -54,14 +55,20 @@ class Query(Generic[Row]):
     Attributes:
         name: what it asks, in a word or two, for the page.
         sql: Standard SQL in which `{dataset}` stands for project.dataset.
-        parameters: values of its @names.
+        parameters: values of its @names; a moment without a zone is a DATETIME, in UTC.
         row: dataclass of one result row; its fields are the columns' names.
     """
 
     name: str
     sql: str
-    parameters: tuple[Parameter, ...]
+    parameters: Mapping[str, Value]
     row: type[Row]
+
+    def config(self, **settings: Any) -> bigquery.QueryJobConfig:
+        """The parameters in BigQuery's form, with further settings of the job."""
+        config = bigquery.QueryJobConfig(**settings)
+        config.query_parameters = [_parameter(*each) for each in self.parameters.items()]
+        return config
 
 
 @dataclass(frozen=True)
@@ -148,13 +155,10 @@ class ViewReader:
         Raises:
             WarehouseError: it failed, or did not end within 20 seconds.
         """
-        config = bigquery.QueryJobConfig(
-            query_parameters=list(query.parameters), maximum_bytes_billed=most
-        )
         try:
             result = self._client.query_and_wait(
                 self.sql(query),
-                job_config=config,
+                job_config=query.config(maximum_bytes_billed=most),
                 api_timeout=_TIMEOUT_SECONDS,
                 wait_timeout=_TIMEOUT_SECONDS,
                 retry=_RETRY,
@@ -207,9 +211,7 @@ class ViewReader:
         """
         if self.settings.emulator:  # it answers 0 to every dry run
             return None
-        config = bigquery.QueryJobConfig(
-            query_parameters=list(query.parameters), dry_run=True, use_query_cache=False
-        )
+        config = query.config(dry_run=True, use_query_cache=False)
         try:
             job = self._client.query(
                 self.sql(query), job_config=config, retry=_RETRY, timeout=_TIMEOUT_SECONDS
@@ -243,6 +245,17 @@ class ViewReader:
             return f"BigQuery refused a query of this page: {_first_line(cause.message or '')}."
         where = self.settings.emulator or "bigquery.googleapis.com"
         return f"BigQuery cannot be reached at {where}: is it running, and is the network up?"
+
+
+def _parameter(
+    name: str, value: Value
+) -> bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter:
+    if isinstance(value, datetime):
+        kind = "TIMESTAMP" if value.tzinfo else "DATETIME"
+        return bigquery.ScalarQueryParameter(name, kind, value)
+    if isinstance(value, int):
+        return bigquery.ScalarQueryParameter(name, "INT64", value)
+    return bigquery.ArrayQueryParameter(name, "STRING", list(value))
 
 
 def size_words(count: int) -> str:

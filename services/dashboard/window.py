@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from google.cloud.bigquery import ArrayQueryParameter, ScalarQueryParameter
-
-from warehouse import Parameter
+from warehouse import Value
 
 # Length of a bar of the time line by the span that is looked at; about 60 to 120 bars.
 _BUCKETS = (
@@ -73,17 +71,17 @@ class Window:
         end = start + timedelta(seconds=self.bucket)
         return utc(self.since) <= start and end <= utc(self.until)
 
-    def posts(self) -> tuple[Parameter, ...]:
+    @property
+    def times(self) -> dict[str, Value]:
         """Parameters of a query on posts, whose created_at is a DATETIME in UTC."""
-        return (
-            ScalarQueryParameter("since", "DATETIME", utc(self.since)),
-            ScalarQueryParameter("until", "DATETIME", utc(self.until)),
-            ArrayQueryParameter("rules", "STRING", list(self.rules)),
-        )
+        return {"since": utc(self.since), "until": utc(self.until)}
 
-    def events(self) -> tuple[Parameter, ...]:
+    @property
+    def posts(self) -> dict[str, Value]:
+        """The same, with the rules."""
+        return {**self.times, "rules": list(self.rules)}
+
+    @property
+    def events(self) -> dict[str, Value]:
         """Parameters of a query on events, whose `at` is a TIMESTAMP."""
-        return (
-            ScalarQueryParameter("since", "TIMESTAMP", self.since),
-            ScalarQueryParameter("until", "TIMESTAMP", self.until),
-        )
+        return {"since": self.since, "until": self.until}

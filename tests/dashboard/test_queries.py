@@ -37,8 +37,7 @@ def test_last_window_ends_when_it_is_asked() -> None:
     now = datetime(2026, 3, 1, 9, 0, 0, 100_000, tzinfo=SEOUL)
     window = Window.last(timedelta(hours=1), now, ["b", "a"])
     assert window == Window(now - timedelta(hours=1), now, ("a", "b"))
-    until = window.posts()[1].to_api_repr()["parameterValue"]["value"]
-    assert until == "2026-03-01T00:00:00.100000"
+    assert window.posts["until"] == datetime(2026, 3, 1, 0, 0, 0, 100_000)
 
 
 def test_bars_that_the_window_cuts_are_not_whole() -> None:

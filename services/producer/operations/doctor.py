@@ -2,7 +2,6 @@
 
 import argparse
 import json
-from dataclasses import asdict, dataclass
 
 from operations.errors import explained
 from operations.examination import FAIL, OK, WARN, Examination
@@ -10,22 +9,6 @@ from operations.settings import Settings
 from operations.text import harmless, tell
 
 _CODES = {OK: 0, WARN: 1, FAIL: 2}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a check found.
-
-    Attributes:
-        state: ok, warn or fail.
-        seen: what was seen, with its figures.
-        todo: what to do about it; empty where there is nothing to do.
-    """
-
-    check: str
-    state: str
-    seen: str
-    todo: str = ""
 
 
 def doctor(settings: Settings, options: argparse.Namespace) -> int:
@@ -39,18 +22,16 @@ def doctor(settings: Settings, options: argparse.Namespace) -> int:
             if (explanation := explained(error)) is None:
                 raise
             state, seen, todo = FAIL, explanation[0], "mend this first: the check could not be made"
-        findings.append(Finding(name, state, seen, "" if state == OK else todo))
+        todo = "" if state == OK else todo
+        findings.append({"check": name, "state": state, "seen": seen, "todo": todo})
         if not options.json:
-            _print(findings[-1])
-    worst = max((finding.state for finding in findings), key=_CODES.__getitem__)
+            print(f"{state:<5} {name:<12} {harmless(seen)}", flush=True)
+            if todo:
+                print(f"{'':<18} -> {harmless(todo)}", flush=True)
+    worst = max((finding["state"] for finding in findings), key=_CODES.__getitem__)
     if options.json:
-        print(json.dumps({"state": worst, "checks": [asdict(item) for item in findings]}, indent=2))
+        print(json.dumps({"state": worst, "checks": findings}, indent=2))
     elif worst != OK:
-        tell(f"to look at: {sum(item.state != OK for item in findings)} of {len(findings)} checks")
+        wrong = sum(finding["state"] != OK for finding in findings)
+        tell(f"to look at: {wrong} of {len(findings)} checks")
     return _CODES[worst]
-
-
-def _print(finding: Finding) -> None:
-    print(f"{finding.state:<5} {finding.check:<12} {harmless(finding.seen)}", flush=True)
-    if finding.todo:
-        print(f"{'':<18} -> {harmless(finding.todo)}", flush=True)

@@ -1,8 +1,7 @@
 """Gaps of the stream as intervals of time, less what a backfill has covered already. Pure."""
 
-import math
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from operations.text import moment
@@ -25,10 +24,8 @@ class Span(NamedTuple):
     @property
     def whole_seconds(self) -> "Span":
         """The span rounded outwards: X's search reads no fraction of a second, and bills so."""
-        return Span(
-            datetime.fromtimestamp(math.floor(self.start.timestamp()), UTC),
-            datetime.fromtimestamp(math.ceil(self.end.timestamp()), UTC),
-        )
+        above = self.end + timedelta(microseconds=999_999)
+        return Span(self.start.replace(microsecond=0), above.replace(microsecond=0))
 
 
 class Gap(NamedTuple):

@@ -18,7 +18,6 @@ _NAMES = {
     ),
     "dataset": ("PROJECT.DATASET", r"[a-z0-9.:-]*[a-z0-9]\.[A-Za-z0-9_]+"),
 }
-_DEAD_LETTER_TOPIC = re.compile(r"projects/([^/\s]+)/topics/([^/\s]+)")
 
 
 @dataclass(frozen=True)
@@ -56,11 +55,10 @@ class Settings:
             for name in _NAMES
             if (value := getattr(options, name, None) or environ.get(name.upper()))
         }
-        found = _DEAD_LETTER_TOPIC.fullmatch(environ.get("DEAD_LETTER_TOPIC", ""))
-        if found and "dead_letter_subscription" not in given:
-            project, topic = found.groups()
+        if topic := environ.get("DEAD_LETTER_TOPIC"):
             # The name that infra/topic.py gives to the reader of the dead letters.
-            given["dead_letter_subscription"] = f"projects/{project}/subscriptions/{topic}-reader"
+            reader = topic.replace("/topics/", "/subscriptions/") + "-reader"
+            given.setdefault("dead_letter_subscription", reader)
         try:
             address = base_url(environ)
         except SettingsError as error:

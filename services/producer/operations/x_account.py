@@ -13,7 +13,6 @@ from operations.errors import OperationError, UnavailableError, WrongInputError
 from operations.settings import Settings
 from operations.text import harmless, tell
 from producer.budget import UsageError, read_usage
-from producer.log import hide
 from producer.reconcile import active_rules
 from producer.rules import Rule
 from producer.settings import SettingsError
@@ -25,8 +24,8 @@ _TRANSFER_TIMEOUT = (10, 300)
 _CHUNK = 65_536
 
 
-class XAccount:
-    """The X app behind the stack.
+class XAccount(XApi):
+    """The X app behind the stack: its calls, limits waited out.
 
     Raises:
         WrongInputError: no usable bearer token.
@@ -37,11 +36,8 @@ class XAccount:
             token = settings.token.read()
         except SettingsError as error:
             raise WrongInputError(str(error)) from None
-        hide(token)
-        self._token = token
-        self._base_url = settings.api_base_url
+        super().__init__(token, settings.api_base_url)
         self._called = -math.inf
-        self._api = XApi(token, settings.api_base_url)
 
     def call(
         self,
@@ -63,7 +59,7 @@ class XAccount:
             attempt += 1
             time.sleep(max(0.0, self._called + every - time.monotonic()))
             try:
-                answer = self._api.call(method, route, params, json)
+                answer = super().call(method, route, params, json)
             except XRefusedError as error:
                 refusal = error.refusal
                 passing = refusal.kind is Kind.LIMIT or refusal.status >= 500
@@ -94,7 +90,7 @@ class XAccount:
     def posts_used(self) -> int:
         """Return X's count of posts used in this billing month."""
         try:
-            return read_usage(self._api).posts
+            return read_usage(self).posts
         except UsageError as error:
             raise UnavailableError(f"X's usage could not be read: {error}") from None
 
@@ -120,7 +116,7 @@ class XAccount:
     ) -> Iterator[requests.Response]:
         # X's own addresses want the token; those of a storage service must never see it.
         own = urlsplit(address).netloc == urlsplit(self._base_url).netloc
-        session = XSession(self._token if own else None)
+        session = self._session if own else XSession(None)
         headers = {"Content-Type": "text/plain"}
         try:
             with session.request(
