@@ -2,7 +2,7 @@
 
 What it does not do is refused with UNIMPLEMENTED or INVALID_ARGUMENT, never ignored: StreamingPull,
 lists, filters, ordering, schemas, snapshots, exactly-once delivery, unwrapped push, exports.
-Subscriptions do not expire from disuse (`expiration_policy` is only stored). With
+Nothing is forgotten for its age: retention and `expiration_policy` are only stored. With
 PUBSUB_EMULATOR_HOST the official client takes no message above gRPC's default of 4 MiB.
 """
 

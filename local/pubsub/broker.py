@@ -174,7 +174,7 @@ class Broker:
         subscription = _known(self.subscriptions, request.subscription)
         del self.subscriptions[request.subscription]
         if topic := self.topics.get(subscription.config.topic):
-            del topic.subscriptions[request.subscription]
+            topic.subscriptions.pop(request.subscription, None)
         subscription.available.set()  # a waiting pull sees that it is gone
         self._journal.drop(request.subscription)
 

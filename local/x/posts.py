@@ -7,7 +7,6 @@ what lets one process send far more than X's 250 posts/s.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from html import escape
 from random import Random
 from typing import Any
@@ -94,7 +93,6 @@ class Template:
         return replace(seen, text=seen_text(self.post.full_text + ending)) if ending else seen
 
 
-@lru_cache(maxsize=8192)
 def user_fields(user: Account) -> dict[str, Any]:
     """Return every user field that we simulate; the caller projects them."""
     number = int(user.id) % 9973

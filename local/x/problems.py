@@ -31,7 +31,7 @@ def problem(status: int, headers: Mapping[str, str] = _NO_HEADERS, **body: Any) 
 
 
 class InvalidRequestError(ValueError):
-    """A request that X answers with 400, because of a parameter's value where one is named."""
+    """A request that X answers with 400 and `body`, which names a parameter where there is one."""
 
     def __init__(self, message: str, parameter: str = "", value: str = "") -> None:
         super().__init__(message)
@@ -42,10 +42,6 @@ class InvalidRequestError(ValueError):
             "type": TYPE + "invalid-request",
             "errors": [{"parameters": parameters, "message": message}],
         }
-
-    def answer(self) -> web.Response:
-        """Return the response."""
-        return problem(400, **self.body)
 
 
 def wrong(parameter: str, value: object, rule: str) -> InvalidRequestError:

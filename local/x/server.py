@@ -63,7 +63,7 @@ class Application(XState):
         try:
             return await handler(request)
         except InvalidRequestError as error:
-            return error.answer()
+            return problem(400, **error.body)
         except web.HTTPError as error:
             return problem(error.status)
 

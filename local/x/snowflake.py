@@ -1,21 +1,15 @@
 """X post ids: 41 bits of milliseconds since 2010-11-04T01:42:54.657Z, 10 machine, 12 count."""
 
 from datetime import UTC, datetime
-from functools import lru_cache
 
 EPOCH = 1_288_834_974_657
 """Milliseconds of the snowflake epoch since 1970."""
 
 
-@lru_cache(maxsize=64)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
 def stamp(milliseconds: int) -> str:
     """Return X's form of a time: 2024-01-15T10:35:00.000Z."""
-    seconds, rest = divmod(milliseconds, 1000)
-    return f"{_second(seconds)}.{rest:03d}Z"
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def made_at(number: int) -> int:
