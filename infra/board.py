@@ -70,7 +70,7 @@ def layout(settings: Settings, watched: Watched) -> Widget:
             "Posts of the month, and the budget",
             [f"tweets_producer_budget_used{only}", f"tweets_producer_budget_limit{only}"],
         ),
-        _promql("Read, not published yet", [f"tweets_producer_buffered_posts{only}"]),
+        _promql("Read, not published yet", [f"tweets_producer_held_messages{only}"]),
         _series(
             "Oldest message that waits for the sink, seconds",
             subscription(watched.push, "oldest_unacked_message_age"),

@@ -127,7 +127,7 @@ def run(environ: dict[str, str]) -> Iterator[Callable[..., Producer]]:
 def here(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Here]]:
     """Starts producers in this process."""
     monkeypatch.setattr(service, "RULES_EVERY", 0.3)
-    monkeypatch.setattr(service, "FLUSH", 2.0)
+    monkeypatch.setattr(service, "STOP_WITHIN", 4.0)
     monkeypatch.setattr(service, "WAITS", FAST)
     started: list[Here] = []
 

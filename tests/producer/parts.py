@@ -105,7 +105,7 @@ def kept(environ: dict[str, str]) -> list[int]:
     """Return how many posts and dead letters a producer that has ended left in its STATE_DIR."""
     store = Store(Path(environ["STATE_DIR"]))
     store.close()
-    return store.waiting
+    return store.held
 
 
 class HealthPort:

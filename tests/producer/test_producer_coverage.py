@@ -215,6 +215,8 @@ def test_keep_alives_of_a_quiet_stream_cover_what_passes(
     [
         {"until": "noon"}, {"until": -1}, {"last_id": 1.5}, {"gap": {"from": 1}}, {"gap": []},
         {"gap": {"from": 1, "reason": "killed", "last_id": 1, "failures": 3}}, {"until": True},
+        {"until": 10**18}, {"last_id": 1 << 63},
+        {"gap": {"from": 10**18, "reason": "killed", "last_id": 1}},
     ],
 )  # fmt: skip
 def test_coverage_that_cannot_be_right(store: Store, kept: dict[str, Any]) -> None:

@@ -17,9 +17,10 @@ from local.x.pace import BATCH
 from producer import lines, outbox, service
 from producer.backoff import Waits
 from producer.budget import Budget
-from producer.record import timestamp
+from producer.record import created_ms, timestamp
 from producer.store import Store
 from tests.producer.parts import Here, Topic, delivered, kept, settled, wait_for
+from tests.producer.test_producer_store import break_row
 
 RunHere = Callable[..., Here]
 MakeX = Callable[..., XServer]
@@ -38,9 +39,9 @@ def test_reads_on_behind_a_dead_pubsub(
     wait_for(lambda: producer.metric("posts_total") > 50)
     pubsub.faults.publish_unavailable(2)
     wait_for(lambda: producer.metric("publish_failed_total") > 0)
-    wait_for(lambda: producer.metric("buffered_posts") > 200)
+    wait_for(lambda: producer.metric("held_messages") > 200)
     assert producer.get("/readyz") == (200, "streaming\n")
-    wait_for(lambda: producer.metric("buffered_posts") < 50, 15, what="published")
+    wait_for(lambda: producer.metric("held_messages") < 50, 15, what="published")
     assert producer.stop() == 0
     assert settled(x) <= _ids(topic.posts())
     assert topic.events("gap") == []
@@ -56,7 +57,7 @@ def test_full_volume_disconnects(
     """What is held is bounded: when the volume is full X is left on purpose, and nothing of what it
     sent is lost.
     """
-    monkeypatch.setattr(Store, "room", property(lambda each: 1_000_000 - sum(each.waiting) * 1000))
+    monkeypatch.setattr(Store, "room", property(lambda each: 1_000_000 - sum(each.held) * 1000))
     monkeypatch.setattr(outbox, "ROOM_AGAIN", 900_000)
     x = make_x(rate=2000)
     pubsub.faults.publish_unavailable(60)
@@ -64,15 +65,15 @@ def test_full_volume_disconnects(
     wait_for(lambda: producer.get("/readyz")[1] == "paused_publish\n", 30, what="paused")
     assert producer.get("/healthz")[0] == 200
     # What X had sent when we left is taken too: it is paid.
-    assert producer.metric("buffered_posts") < 10_000
+    assert producer.metric("held_messages") < 10_000
     assert producer.metric("room_bytes") < 0
     pubsub.faults.publish_unavailable(0)
     wait_for(lambda: topic.events("publish_stalled"), 30, what="recovered")
     wait_for(lambda: producer.get("/readyz")[1] == "streaming\n", 15, what="streaming again")
     assert producer.stop() == 0
     assert settled(x) <= _ids(topic.posts())
-    assert topic.events("publish_stalled")[0]["reason"] == "buffer_full"
-    assert "buffer_full" in [row["reason"] for row in topic.events("gap")]
+    assert topic.events("publish_stalled")[0]["reason"] == "volume_full"
+    assert "volume_full" in [row["reason"] for row in topic.events("gap")]
 
 
 def test_missing_dead_letter_topic_does_not_stop_posts(
@@ -110,7 +111,7 @@ def test_bad_lines_are_dead_lettered(
     )
     producer = here(x)
     wait_for(lambda: len(x.app.ledger.poison) == 4 and producer.metric("posts_total") >= 396)
-    wait_for(lambda: producer.metric("buffered_posts") == 0)
+    wait_for(lambda: producer.metric("held_messages") == 0)
     assert producer.stop() == 0
     assert settled(x) <= _ids(topic.posts())
     found = letters.pull()
@@ -153,7 +154,7 @@ def test_drops_become_gaps(here: RunHere, make_x: MakeX, topic: Topic, kind: str
     x.app.faults.add({"kind": kind, "after_posts": 200})
     producer = here(x)
     wait_for(lambda: len(delivered(x)) >= 399, what="all posts")
-    wait_for(lambda: producer.metric("buffered_posts") == 0)
+    wait_for(lambda: producer.metric("held_messages") == 0)
     assert producer.stop() == 0
     ids = _ids(topic.posts())
     assert settled(x) - ids == set()
@@ -210,7 +211,7 @@ def test_refusals_are_waited_out(here: RunHere, make_x: MakeX, topic: Topic) -> 
     )
     producer = here(x)
     wait_for(lambda: len(delivered(x)) >= 300, 20, what="all posts")
-    wait_for(lambda: producer.metric("buffered_posts") == 0)
+    wait_for(lambda: producer.metric("held_messages") == 0)
     assert producer.stop() == 0
     assert settled(x) <= _ids(topic.posts())
     (gap,) = topic.events("gap")
@@ -372,15 +373,34 @@ def test_changed_rules_file_is_applied(
     assert topic.events("gap") == []
 
 
+def test_damage_under_a_running_reader_is_a_gap(
+    here: RunHere, make_x: MakeX, topic: Topic, pubsub: PubSubServer
+) -> None:
+    """A message that is damaged while it waits costs itself, and a gap of its time tells it."""
+    x = make_x(rate=0, count=6000, keep_alive=0.5)
+    pubsub.faults.publish_unavailable(60)
+    producer = here(x)
+    wait_for(lambda: producer.metric("held_messages") > 5000, 60)
+    assert producer.service._outbox is not None
+    break_row(producer.service._outbox.store, 3000)
+    pubsub.faults.publish_unavailable(0)
+    (gap,) = wait_for(lambda: topic.events("gap"), what="the gap")
+    assert producer.stop() == 0
+    assert gap["reason"] == "state_damaged"
+    missing = settled(x) - _ids(topic.posts())
+    assert len(missing) == 1
+    assert gap["gap_from"] <= timestamp(created_ms(missing.pop()) * 1_000) <= gap["gap_to"]
+
+
 def test_unreachable_pubsub_is_told(
     here: RunHere, make_x: MakeX, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While Pub/Sub cannot be reached, it says so in a line, holds the posts and stays live."""
     monkeypatch.setenv("PUBSUB_EMULATOR_HOST", "127.0.0.1:1")
-    monkeypatch.setattr(service, "FLUSH", 0.3)
+    monkeypatch.setattr(service, "STOP_WITHIN", 0.8)
     producer = here(make_x(rate=50))
     wait_for(lambda: any("Pub/Sub did not take" in line for line in producer.log), what="told")
-    wait_for(lambda: producer.metric("buffered_posts") > 10)
+    wait_for(lambda: producer.metric("held_messages") > 10)
     assert producer.get("/healthz")[0] == 200
     assert producer.stop() == 0
     assert any("are kept in" in line for line in producer.log)
@@ -413,7 +433,7 @@ def test_full_disk_is_told_and_nothing_is_lost(
     wait_for(lambda: producer.metric("memory_bytes") > 0)
     assert any("STATE_DIR takes no more" in line for line in producer.log)
     assert producer.get("/readyz")[1] == "streaming\n"
-    wait_for(lambda: producer.metric("buffered_posts") < 50, what="published from memory")
+    wait_for(lambda: producer.metric("held_messages") < 50, what="published from memory")
     disk.execute("PRAGMA query_only = OFF")
     wait_for(lambda: producer.metric("memory_bytes") == 0)
     assert producer.stop() == 0

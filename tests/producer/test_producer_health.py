@@ -68,7 +68,7 @@ def test_metrics(port: Port) -> None:
     assert [name for name, value in states.items() if value] == ["backoff"]
     for name in (
         "published", "publish_failed", "reconnects", "dead_letters", "last_byte_age_seconds",
-        "last_post_age_seconds", "lag_seconds", "backoff_seconds", "buffered_posts", "budget_used",
+        "last_post_age_seconds", "lag_seconds", "backoff_seconds", "held_messages", "budget_used",
         "budget_limit",
     ):  # fmt: skip
         assert f"tweets_producer_{name}" in families

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 
 from local.pubsub import PubSubServer
+from producer import database
 from producer import outbox as module
-from producer.messages import DISK, FULL, POSTS, Entry, Message, event
+from producer.messages import DISK, FULL, LETTERS, POSTS, Entry, Message, event
 from producer.outbox import Outbox
 from producer.settings import Settings, XToken
 from producer.stats import Stats
@@ -211,8 +213,73 @@ def test_a_topic_that_goes_is_waited_for(
     outbox = make(topic.name)
     outbox.keep([_entry(1)])
     wait_for(lambda: outbox.stats.published == 1)
-    outbox._posts.topic += "-gone"
+    outbox._senders[0].topic += "-gone"
     outbox.keep([_entry(2)])
     wait_for(lambda: "Pub/Sub refuses" in caplog.text)
     assert refused == []
     assert outbox.stats.held == 1
+
+
+def test_what_a_disk_would_not_give_is_published_when_it_does(
+    make: Make, topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages that could not be read for a moment need no new one to be looked for again."""
+    outbox = make(topic.name)
+    rows, failed = database.rows, list[int]()
+
+    def unreadable(*_: Any) -> Iterator[Any]:
+        failed.append(1)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+        raise error
+
+    monkeypatch.setattr(database, "rows", unreadable)
+    outbox.keep([_entry(1)])
+    wait_for(lambda: failed)
+    monkeypatch.setattr(database, "rows", rows)
+    outbox.store._again_at = 0.0
+    outbox.flush()
+    wait_for(lambda: _ids(topic) == [1])
+
+
+def test_the_end_waits_for_no_back_off(
+    make: Make, topic: Topic, pubsub: PubSubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end what failed before is tried at once, however long it was to wait."""
+    monkeypatch.setattr("producer.sender.RETRY_FIRST", 600.0)
+    outbox = make(topic.name)
+    pubsub.faults.publish_unavailable(600)
+    outbox.keep([_entry(1)])
+    wait_for(lambda: outbox.stats.publish_failed)
+    pubsub.faults.publish_unavailable(0)
+    assert outbox.close(10) == (0, 0)
+    assert _ids(topic) == [1]
+
+
+@pytest.mark.parametrize("number", [POSTS, LETTERS])
+def test_a_fault_of_a_sender_ends_the_process(
+    make: Make, topic: Topic, letters: Topic, refused: list[str],
+    monkeypatch: pytest.MonkeyPatch, number: int,
+) -> None:  # fmt: skip
+    """A fault of this program in either sender is told: one that dies unseen is a slow stall."""
+    outbox = make(topic.name, dead_letter_topic=letters.name)
+    monkeypatch.setattr(outbox._senders[number], "_client", None)
+    outbox.keep([_entry(1)._replace(topic=number)])
+    wait_for(lambda: refused)
+    assert refused[0].startswith("Publishing failed: AttributeError")
+    assert outbox.close(1) == (1, 0)
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_an_invalid_event_is_set_aside_or_told(
+    make: Make, topic: Topic, caplog: pytest.LogCaptureFixture, *, taken: bool
+) -> None:
+    """It is no letter of its own; the log says that it is kept only where the disk took it."""
+    outbox = make(topic.name)
+    if not taken:
+        outbox.store._db.execute("PRAGMA query_only = ON")
+    bad = Message(b'{"kind": "usage"}', {"kind": "event", "id": "7", "tags": "x" * 2000})
+    outbox.keep([Entry(POSTS, bad, 1)])
+    wait_for(lambda: outbox.stats.rejected and outbox.store.in_memory == 0)
+    assert ("It is set aside in STATE_DIR" in caplog.text) == taken
+    assert ('It is lost: {"kind": "usage"}' in caplog.text) != taken

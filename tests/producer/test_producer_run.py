@@ -14,6 +14,7 @@ import pytest
 from local.pubsub import PubSubServer
 from local.x import XServer
 from producer.revision import code_digest
+from producer.sender import BATCH_MESSAGES
 from tests.producer.parts import TOKEN, Producer, Topic, kept, settled, wait_for
 
 Run = Callable[..., Producer]
@@ -64,7 +65,7 @@ def test_kill_loses_nothing_that_was_read(
     second = run(x)
     wait_for(lambda: second.metric("replayed_total") >= 3000, what="the store")
     x.settings.count = 3200
-    wait_for(lambda: len(x.app.ledger.ids) >= 3200 and second.metric("buffered_posts") == 0)
+    wait_for(lambda: len(x.app.ledger.ids) >= 3200 and second.metric("held_messages") == 0)
     assert second.stop() == 0
     posts = topic.posts()
     assert settled(x) <= _ids(posts)
@@ -74,6 +75,21 @@ def test_kill_loses_nothing_that_was_read(
     assert gaps[0]["gap_from"] < gaps[0]["gap_to"]
     assert gaps[0]["last_id_before"] in _ids(posts)
     assert gaps[0]["first_id_after"] in _ids(posts)
+
+
+def test_a_kill_doubles_what_was_in_flight_at_most(run: Run, make_x: MakeX, topic: Topic) -> None:
+    """Killed while it publishes, it sends again no more than its open requests held."""
+    x = make_x(rate=0, count=6000)
+    first = run(x)
+    wait_for(lambda: first.metric("published_total") > 2000, what="publishing")
+    first.process.kill()
+    first.wait()
+    second = run(x)
+    x.settings.count = 6500
+    wait_for(lambda: len(x.app.ledger.ids) >= 6500 and second.metric("held_messages") == 0)
+    assert second.stop() == 0
+    posts = topic.posts()
+    assert len(posts) - len(_ids(posts)) <= 4 * BATCH_MESSAGES
 
 
 def test_published_posts_are_not_sent_again(run: Run, make_x: MakeX, topic: Topic) -> None:

@@ -21,8 +21,9 @@ _EPILOG = """\
 environment: X_BEARER_TOKEN or X_BEARER_TOKEN_FILE (needed), TOPIC, DEAD_LETTER_TOPIC, RULES_FILE,
 X_API_BASE_URL, X_FIELDS, POST_BUDGET, BACKFILL_MINUTES, STATE_DIR, HOST, PORT, INSTANCE,
 LOG_LEVEL; Google credentials as usual.
-exit codes: 0 stopped by a signal, everything read is published or kept in STATE_DIR; 1 Pub/Sub
-refuses the topic (everything is kept); 2 a setting, a rule or the token is wrong."""
+exit codes: 0 stopped by a signal, what was read is published or kept in STATE_DIR (the log says
+so where the disk took it not); 1 Pub/Sub refuses the topic (what was read is kept); 2 a setting, a
+rule or the token is wrong."""
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:

@@ -264,7 +264,7 @@ class Budget:
             raise ValueError(f"the reset day is {day!r}")
         if not all(type(moment) in (int, float) for moment in (start, end)):
             raise TypeError(f"the period is {start!r} to {end!r}")
-        if start > self._clock() + 60 or not 0 < end - start <= 63 * _DAY:
+        if not 0 <= start <= self._clock() + 60 or not 0 < end - start <= 63 * _DAY:
             raise ValueError(f"the period is {start} to {end}: it begins in the future, or is none")
         if type(kept["warned"]) is not bool or type(kept["paused"]) is not bool:
             raise TypeError("warned or paused is no truth value")

@@ -35,6 +35,13 @@ _COLUMNS = "seq, topic, made_at, packed, data, attributes, crc"
 SELECT = f"SELECT {_COLUMNS} FROM messages"  # noqa: S608 - constants
 INSERT = f"INSERT INTO messages ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 - constants
 REPLACE_STATE = "INSERT OR REPLACE INTO state (name, value, crc) VALUES (?, ?, ?)"
+DELETE = "DELETE FROM messages WHERE topic = ? AND seq BETWEEN ? AND ?"
+# The last seq, the latest moment, and by how much a later message is older than one before it.
+SPAN = (
+    "SELECT coalesce(max(seq), 0), coalesce(max(latest), 0), coalesce(max(latest - made_at), 0) "
+    "FROM (SELECT seq, made_at, max(made_at) OVER (ORDER BY seq) AS latest FROM messages)"
+)
+SET_ASIDE = "INSERT INTO set_aside (at, what, data) VALUES (?, ?, ?)"
 # SQLite quotes a damaged name in its message, which Python cannot decode then.
 UNREADABLE = (sqlite3.DatabaseError, UnicodeDecodeError)
 

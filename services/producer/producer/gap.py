@@ -19,6 +19,8 @@ _CLOCKS_AGREE = 5_000_000
 # X tells its time in whole seconds (the Date header): it may be so much later.
 _DATE = 1_000_000
 DAMAGED = "state_damaged"
+# BigQuery's times end there, and Python's; its integers and X's ids end here.
+_YEAR_10000, _INT64 = 253_402_300_800_000_000, 1 << 63
 
 
 class Coverage:
@@ -49,6 +51,12 @@ class Coverage:
         elif self.gap is None and self.until is not None:
             self.gap = {"from": self.until, "reason": "killed", "last_id": self.last_id}
         self.save()
+
+    def look(self) -> None:
+        """Open a gap for what the store has lost meanwhile, if it has."""
+        if self._store is not None and (damage := self._store.take_damage()):
+            self.damaged(damage)
+            self.save()
 
     def met(self, x_time: float) -> None:
         """Take X's own time, seconds since 1970: where ours is wrong, it counts from then on."""
@@ -160,8 +168,11 @@ class Coverage:
 
     def _restore(self, kept: dict[str, Any]) -> bool:
         until, last_id, gap = kept["until"], kept["last_id"], kept["gap"]
-        for number in (until, last_id, gap and gap["from"], gap and gap["last_id"]):
-            if number is not None and (type(number) is not int or number < 0):
+        for number, most in (
+            (until, _YEAR_10000), (gap and gap["from"], _YEAR_10000),
+            (last_id, _INT64), (gap and gap["last_id"], _INT64),
+        ):  # fmt: skip
+            if number is not None and (type(number) is not int or not 0 <= number < most):
                 raise ValueError(f"{number!r} is no moment or id")
         if gap is not None and not (
             isinstance(gap["reason"], str)

@@ -233,9 +233,6 @@ class Lines:
             if self._budget.trusted:
                 states["budget"] = self._budget.state()
             self._outbox.keep(entries, states)
-            if damage := self._outbox.store.take_damage():
-                self._coverage.damaged(damage)
-                self._close_gap(now(), None)
             if reason := self._outbox.blocked():
                 self._interrupt(reason)
         self._stats.posts += self._posts

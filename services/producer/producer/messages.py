@@ -28,7 +28,7 @@ MAX_DETAIL = 1_000
 POSTS, LETTERS = 0, 1
 
 # Our own reasons to disconnect; none of them is a failure of the stream.
-SHUTDOWN, BUDGET, FULL, DISK = "shutdown", "budget", "buffer_full", "disk_full"
+SHUTDOWN, BUDGET, FULL, DISK = "shutdown", "budget", "volume_full", "disk_full"
 ON_PURPOSE = frozenset({SHUTDOWN, BUDGET, FULL, DISK})
 # X's reasons, in our words.
 DISCONNECTED = "disconnected"

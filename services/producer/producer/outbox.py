@@ -26,9 +26,12 @@ ROOM_AGAIN = 32_000_000
 class Outbox:
     """Keeps messages in the store and publishes them, those of an earlier process first.
 
+    Attributes:
+        has_letters: whether there is a topic for dead letters.
+
     Args:
         topic: full name.
-        on_refused: told in one line when Pub/Sub will not have our posts and never had one.
+        failed: told in one line that publishing cannot go on.
 
     Raises:
         SettingsError: there are no Google credentials.
@@ -40,7 +43,7 @@ class Outbox:
         topic: str,
         store: Store,
         stats: Stats,
-        on_refused: Callable[[str], None],
+        failed: Callable[[str], None],
     ) -> None:
         try:
             client = publisher_client()
@@ -56,26 +59,14 @@ class Outbox:
         self._left: str | None = None
         self._has_budget = settings.post_budget > 0
         stats.store = store
-        stats.replayed = sum(store.waiting)
-        self._posts = Sender(client, topic, POSTS, store, stats, self._reject, on_refused)
-        self._letters: Sender | None = None
-        if settings.dead_letter_topic:
-            # A missing dead-letter topic must not stop the posts: it is told, and tried again.
-            self._letters = Sender(
-                client,
-                settings.dead_letter_topic,
-                LETTERS,
-                store,
-                stats,
-                self._reject,
-                None,
-            )
-        self._senders = [self._posts, *([self._letters] if self._letters else [])]
-
-    @property
-    def has_letters(self) -> bool:
-        """Whether there is a topic for dead letters."""
-        return self._letters is not None
+        stats.replayed = sum(store.held)
+        self.has_letters = settings.dead_letter_topic is not None
+        topics = {POSTS: topic, LETTERS: settings.dead_letter_topic}
+        self._senders = [
+            Sender(client, path, number, store, stats, self._reject, failed)
+            for number, path in topics.items()
+            if path is not None
+        ]
 
     def keep(
         self, entries: Sequence[Entry], states: Mapping[str, Mapping[str, Any]] | None = None
@@ -84,9 +75,16 @@ class Outbox:
         self.store.append(entries, states)
         topics = {entry.topic for entry in entries}
         for sender in self._senders:
-            # With a sign of life each looks: the disk may give again what it did not.
-            if not entries or sender.number in topics:
+            if sender.number in topics:
                 sender.wake()
+
+    def flush(self) -> None:
+        """Write what waits in memory, and have all senders look: the disk may give again what it
+        did not.
+        """
+        self.store.flush()
+        for sender in self._senders:
+            sender.wake()
 
     def event(self, row: dict[str, Any]) -> None:
         """Keep and publish an event made by messages.event()."""
@@ -114,7 +112,7 @@ class Outbox:
         store = self.store
         if self._left == DISK and (store.failing or store.in_memory):
             return False
-        if self._left == FULL and any(store.waiting) and store.room < ROOM_AGAIN:
+        if self._left == FULL and any(store.held) and store.room < ROOM_AGAIN:
             return False
         self._left = None
         return True
@@ -129,7 +127,7 @@ class Outbox:
         for sender in self._senders:
             sender.close(max(0.1, deadline - time.monotonic()))
         lost = self.store.close()
-        return sum(self.store.waiting) - lost, lost
+        return sum(self.store.held) - lost, lost
 
     def _reject(self, held: Held, words: str) -> None:
         """Settle a message that Pub/Sub calls invalid: dead-letter it with Pub/Sub's words."""
@@ -139,8 +137,11 @@ class Outbox:
             extra={"labels": {"kind": kind, "id": name}},
         )  # fmt: skip
         if kind != "post":
-            self.store.set_aside(f"{kind} {name}: {words}", held.message.data)
-            log.error("It is an event or a dead letter itself: set aside in STATE_DIR")
+            # An event or a dead letter itself. Without a disk its start is in the log, at least.
+            if self.store.set_aside(f"{kind} {name}: {words}", held.message.data):
+                log.error("It is set aside in STATE_DIR")
+            else:
+                log.error("It is lost: %s", held.message.data[:2_000].decode("utf-8", "replace"))
             return
         line, reason = str(orjson.loads(held.message.data)["raw"]).encode(), "malformed_message"
         self.stats.dead_letters += 1

@@ -6,8 +6,9 @@ import contextlib
 import logging
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from producer.database import (
     INSERT,
     REPLACE_STATE,
     SELECT,
+    SET_ASIDE,
     UNREADABLE,
     connect,
     disk_takes_nothing,
@@ -46,6 +48,27 @@ class Damage:
 
     since: int | None
     detail: dict[str, Any]
+
+    @classmethod
+    def kept(cls, state: dict[str, Any]) -> Damage | None:
+        """Return what the store keeps as its state `damage`; None where it was told.
+
+        Raises:
+            KeyError, TypeError: it cannot be right.
+        """
+        if not state:
+            return None
+        since, detail = state["since"], state["detail"]
+        if not (since is None or type(since) is int) or not isinstance(detail, dict):
+            raise TypeError(f"damage since {since!r}: {detail!r}")
+        return cls(since, detail)
+
+    def after(self, earlier: Damage | None) -> Damage:
+        """Return the same with what an earlier one, not told yet, may have lost."""
+        if earlier is None:
+            return self
+        known = [each.since for each in (self, earlier) if each.since is not None]
+        return Damage(min(known) if len(known) == 2 else None, self.detail)
 
 
 def open_sound(path: Path) -> tuple[sqlite3.Connection, Damage | None]:
@@ -95,7 +118,7 @@ def replace(path: Path, problem: str) -> tuple[sqlite3.Connection, Damage]:
         made = [name for pair in names for name in pair]
         db = connect(path)
         database.problem(db)
-        recovered, since = _recover(aside, db)
+        damage = _recover(aside, db, problem)
     except (*UNREADABLE, OSError) as error:
         if db is not None:
             db.close()  # later it would delete the WAL of the old one, back under this name
@@ -108,57 +131,60 @@ def replace(path: Path, problem: str) -> tuple[sqlite3.Connection, Damage]:
             f"{path} cannot be used ({problem}), and no new one can be made: {error}. "
             "Let this user write there, and make room."
         ) from None
-    detail = {"damage": problem, "kept_in": str(aside), "messages_recovered": recovered}
     log.error(
         "%s is damaged (%s). It is kept as %s; %d messages in it could be read and are "
         "published; a gap tells which time may lack posts",
-        path, problem, aside, recovered,
+        path, problem, aside, damage.detail["messages_recovered"],
     )  # fmt: skip
-    return db, Damage(since, detail)
+    return db, damage
 
 
-def _recover(old: Path, db: sqlite3.Connection) -> tuple[int, int | None]:
-    """Copy what is intact in a damaged file to a new one.
-
-    Returns:
-        How many messages, and since when others may be lost (microseconds since 1970): no
-        earlier than what was covered last, nor than the oldest message held. None: not known.
+def _recover(old: Path, db: sqlite3.Connection, problem: str) -> Damage:
+    """Copy what is intact in a damaged file to a new one, and keep there what became of it: it is
+    told even if the process ends now. Others may be lost that are no older than what was covered
+    last, or than the oldest message held.
 
     Raises:
         sqlite3.Error: the new file does not take it: what the old one holds is not lost.
     """
-    count = 0
-    states: dict[str, bytes] = {}
+    count, states = 0, dict[str, bytes]()
     try:
         source = connect(old, read_only=True)
     except UNREADABLE as error:
         if disk_takes_nothing(error):
             raise
         log.warning("Nothing can be read from %s: %s", old, error)
-        return 0, None
-    with contextlib.closing(source):
-        batch: list[tuple[Any, ...]] = []
-        for row in _intact(source):
-            batch.append(row)
-            if len(batch) == 500:
-                count += _copy(db, batch)
-                batch = []
-        count += _copy(db, batch)
-        states = dict(_intact_states(source))
-        db.executemany(REPLACE_STATE, [state_row(*state) for state in states.items()])
+    else:
+        with contextlib.closing(source):
+            rows = _intact(source)
+            while batch := list(islice(rows, 500)):
+                count += _commit(db, INSERT.replace("INSERT", "INSERT OR IGNORE", 1), batch)
+            _commit(db, SET_ASIDE, _readable(source, "SELECT at, what, data FROM set_aside"))
+            states = dict(_intact_states(source))
+    detail = {"damage": problem, "kept_in": str(old), "messages_recovered": count}
+    damage = Damage(_since(states), detail)
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        damage = damage.after(Damage.kept(orjson.loads(states["damage"])))
+    states["damage"] = orjson.dumps({"since": damage.since, "detail": detail})
+    _commit(db, REPLACE_STATE, [state_row(*state) for state in states.items()])
+    return damage
+
+
+def _since(states: Mapping[str, bytes]) -> int | None:
     try:
         covered = orjson.loads(states["coverage"])["until"]
         oldest = orjson.loads(states["held"])["since"]
-        return count, covered if oldest is None else min(covered, oldest)
+        since = covered if oldest is None else min(covered, oldest)
     except (KeyError, TypeError, ValueError):
-        return count, None
+        return None
+    return since if type(since) is int else None
 
 
-def _copy(db: sqlite3.Connection, batch: Iterable[tuple[Any, ...]]) -> int:
+def _commit(db: sqlite3.Connection, sql: str, rows: Iterable[tuple[Any, ...]]) -> int:
     before = db.total_changes
     db.execute("BEGIN")
     try:
-        db.executemany(INSERT.replace("INSERT", "INSERT OR IGNORE", 1), batch)
+        db.executemany(sql, rows)
         db.execute("COMMIT")
     except BaseException:
         with contextlib.suppress(sqlite3.Error):  # a full disk has rolled it back already
@@ -190,7 +216,12 @@ def _intact(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
 
 
 def _intact_states(db: sqlite3.Connection) -> Iterator[tuple[str, bytes]]:
+    for name, value, crc in _readable(db, "SELECT name, value, crc FROM state"):
+        if crc is not None and state_row(name, value)[2] == crc:
+            yield name, value
+
+
+def _readable(db: sqlite3.Connection, query: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows before the first that cannot be read."""
     with contextlib.suppress(*UNREADABLE):
-        for name, value, crc in db.execute("SELECT name, value, crc FROM state"):
-            if crc is not None and state_row(name, value)[2] == crc:
-                yield name, value
+        yield from db.execute(query)

@@ -1,7 +1,9 @@
 """From the store to one topic: the oldest messages in batches, several requests at a time.
 
 What fails in passing is tried again for ever, what is refused is singled out, and a message leaves
-the store when Pub/Sub has confirmed it.
+the store when Pub/Sub has confirmed it. Google's client makes the requests; its batching is not
+used, since it holds each message with a future in memory (511 MB for 50,000, docs/performance.md)
+and gives up in the end: the store is the queue here.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from google.pubsub_v1.services.publisher.transports import PublisherGrpcTranspor
 
 from producer.database import Held
 from producer.log import OncePerMinute
+from producer.messages import POSTS
 from producer.stats import Stats
 from producer.store import Store
 
@@ -70,8 +73,8 @@ class Sender:
         topic: full name.
         number: messages.POSTS or LETTERS.
         rejected: settles a message that Pub/Sub calls invalid, with Pub/Sub's words.
-        on_refused: told in one line when Pub/Sub will not have our messages and never had one;
-            None for a topic that may be missing.
+        failed: told in one line that it cannot go on: a fault of this program, or Pub/Sub will not
+            have our posts and never had one. A topic for letters may be missing meanwhile.
     """
 
     def __init__(
@@ -82,7 +85,7 @@ class Sender:
         store: Store,
         stats: Stats,
         rejected: Callable[[Held, str], None],
-        on_refused: Callable[[str], None] | None,
+        failed: Callable[[str], None],
     ) -> None:
         self.topic = topic
         self._client = client
@@ -90,7 +93,7 @@ class Sender:
         self._store = store
         self._stats = stats
         self._rejected = rejected
-        self._on_refused = on_refused
+        self._failed = failed
         self._once = OncePerMinute(log)
         self._after = 0
         self._began = -math.inf  # the last batch
@@ -100,13 +103,13 @@ class Sender:
         self._gathering = False  # whether a thread lets messages gather; the others rest
         # Ends the waits of other batches when one gets through, or when the end has come.
         self._recovered = threading.Condition()
-        self._failing = False
+        self._retrying = False
         self._ever = False
         self._closing = threading.Event()
         self._abandoned = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, name=f"publish-{number}-{each}", daemon=True)
-            for each in range(1 if on_refused is None else 4)
+            for each in range(4 if number == POSTS else 1)
         ]
         for thread in self._threads:
             thread.start()
@@ -123,15 +126,16 @@ class Sender:
         deadline = time.monotonic() + timeout
         self._closing.set()
         self.wake()
-        with self._more:
-            self._more.notify_all()
+        for waiting in (self._more, self._recovered):
+            with waiting:
+                waiting.notify_all()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self._abandoned.set()
         with self._recovered:
             self._recovered.notify_all()
         for thread in self._threads:
-            thread.join(0.5)
+            thread.join(max(0.0, deadline + 0.5 - time.monotonic()))
 
     def _run(self) -> None:
         while batch := self._next():
@@ -141,12 +145,11 @@ class Sender:
                 # The batch stays in the store; a sender that dies unseen would be a slow stall.
                 log.exception("Publishing failed: a fault in this program")
                 self._abandoned.set()
-                if self._on_refused is not None:
-                    self._on_refused(f"Publishing failed: {type(error).__name__}: {error}")
+                self._failed(f"Publishing failed: {type(error).__name__}: {error}")
 
     @property
     def _unsent(self) -> int:
-        return self._store.waiting[self.number] - self._in_flight
+        return self._store.held[self.number] - self._in_flight
 
     def _next(self) -> list[Held]:
         """Wait for messages and return a batch; [] when all is sent and the end has come."""
@@ -195,7 +198,7 @@ class Sender:
             except (exceptions.GoogleAPICallError, exceptions.RetryError, GoogleAuthError) as error:
                 if self._abandoned.is_set():
                     return
-                self._failed(error, len(batch))
+                self._tell(error, len(batch))
             else:
                 self._settle(batch, published=len(batch))
                 return
@@ -203,8 +206,8 @@ class Sender:
                 self._recovered.wait(wait * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries
             wait = min(wait * 2, 0.5 if self._closing.is_set() else RETRY_MAX)
 
-    def _failed(self, error: Exception, count: int) -> None:
-        self._failing = True
+    def _tell(self, error: Exception, count: int) -> None:
+        self._retrying = True
         self._stats.publish_failed += 1
         words = str(getattr(error, "message", None) or error).splitlines()[0][:500]
         if isinstance(error, _REFUSED):
@@ -212,9 +215,9 @@ class Sender:
                 f"Pub/Sub refuses {self.topic}: {words}. Check that the topic exists and that this "
                 "account has roles/pubsub.publisher on it."
             )
-            if self._on_refused is not None and not self._ever:
+            if self.number == POSTS and not self._ever:
                 self._abandoned.set()
-                self._on_refused(fix)
+                self._failed(fix)
             else:
                 self._once.log(logging.ERROR, "publish_refused", f"{fix} Trying again.")
             return
@@ -243,6 +246,6 @@ class Sender:
             self._in_flight -= len(batch)
         with self._recovered:
             self._stats.published += published
-            if self._failing:
-                self._failing = False
+            if self._retrying:
+                self._retrying = False
                 self._recovered.notify_all()

@@ -28,8 +28,8 @@ from producer.x_api import XApi
 
 log = logging.getLogger(__name__)
 
-# SIGTERM to exit in 10 s: X's buffer takes 2, Pub/Sub this, the rest is reserve.
-FLUSH = 6.5
+# SIGTERM to exit in 10 s: what X has sent is read, and Pub/Sub has the rest of this.
+STOP_WITHIN = 8.5
 RULES_EVERY = 5.0
 # X sends a sign of life each 20 s: an open stream without a post for so long has none to send...
 QUIET = 20.0
@@ -104,6 +104,7 @@ class Service:
 
     def close(self) -> int:
         """Read no more, publish what was read within 10 s, and return the exit code."""
+        until = time.monotonic() + (0.5 if self._refused else STOP_WITHIN)
         self._closing.set()
         self.rules.news.set()
         self.reader.stop()
@@ -111,13 +112,14 @@ class Service:
         if failure is not None:
             log.critical("%s", failure)
         self._threads[0].join(3.0)
+        self.coverage.look()
         if self.coverage.gap is None:
             self.coverage.ended(SHUTDOWN)
         self.budget.settle()
         self._books.tell("stopped", posts_used=self.budget.used)
         kept = lost = 0
         if self._outbox is not None:
-            kept, lost = self._outbox.close(0.5 if self._refused else FLUSH)
+            kept, lost = self._outbox.close(max(0.5, until - time.monotonic()))
         if lost:
             log.error(
                 "%d messages could neither be published nor kept: STATE_DIR takes nothing. The "
@@ -217,7 +219,8 @@ class Service:
             self.reader.interrupt(BUDGET)
         self._tell_of_quiet()
         if self._outbox is not None:
-            self._outbox.store.flush()
+            self._outbox.flush()
+            self.coverage.look()
             if reason := self._outbox.blocked():
                 self.reader.interrupt(reason)
 

@@ -79,7 +79,7 @@ class Settings:
 
     Attributes:
         topic: full name of the topic for posts and events; None prints only.
-        dead_letter_topic: full name; None writes what cannot be used into the log instead.
+        dead_letter_topic: full name; None has what cannot be used in its event.
         rules: the stream's rules; None leaves X's as they are.
         post_budget: posts a month; 0 means no guard.
         fields: what X is asked for beyond our columns (fields.asked).

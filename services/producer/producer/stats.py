@@ -65,7 +65,7 @@ class Stats(Collector):
     @property
     def held(self) -> int:
         """Messages read and not published yet."""
-        return sum(self.store.waiting) if self.store else 0
+        return sum(self.store.held) if self.store else 0
 
     @property
     def lag(self) -> float:
@@ -94,7 +94,7 @@ class Stats(Collector):
             ("lag_seconds", "Read time of the last post minus its created_at.", self.lag),
             ("backoff_seconds", "The wait before the next connect; 0 while connected.",
              self.backoff),
-            ("buffered_posts", "Messages read and not published yet.", self.held),
+            ("held_messages", "Messages read and not published yet.", self.held),
             ("memory_bytes", "Bytes of them that STATE_DIR did not take: a kill would lose them.",
              self.store.in_memory if self.store else 0),
             ("room_bytes", "What STATE_DIR takes before X is left on purpose.",

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import orjson
 
 from producer import database
-from producer.database import UNREADABLE, Held
+from producer.database import DELETE, SET_ASIDE, UNREADABLE, Held
 from producer.log import OncePerMinute
 from producer.messages import LETTERS, POSTS, Entry
 from producer.recovery import Damage, StateError, open_sound, replace
@@ -67,7 +67,7 @@ class Store:
 
     Attributes:
         fresh: whether no reader has used this directory before.
-        waiting: messages not published yet, by topic, on disk or in memory.
+        held: messages not published yet, by topic, on disk or in memory.
         failing: whether the disk did not take the last change.
 
     Args:
@@ -79,12 +79,15 @@ class Store:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / FILE
-        self.waiting = [0, 0]
+        self.held = [0, 0]
         self._next = 1
+        # The latest moment of what is held, and by how much a later message may be older than it.
+        self._latest = self._disorder = 0
         self._lock = threading.RLock()
         self._once = OncePerMinute(log)
         self._pending = _Pending()
         self.failing = False
+        self._closed = False
         # Whether the file is damaged and the disk takes no new one: nothing can be read either.
         self._lost = False
         self._again_at = 0.0
@@ -118,14 +121,22 @@ class Store:
     def append(
         self, entries: Sequence[Entry] = (), states: Mapping[str, Mapping[str, Any]] | None = None
     ) -> None:
-        """Keep messages and values in one transaction; in memory while the disk takes nothing."""
+        """Keep messages and values in one transaction; in memory while the disk takes nothing.
+        After close() neither is kept: what was covered stays the older moment.
+        """
         with self._lock:
+            if self._closed:
+                return
             pending = self._pending
             for topic, message, made_at in entries:
+                if not any(self.held):
+                    self._latest = self._disorder = 0
+                self._latest = max(self._latest, made_at)
+                self._disorder = max(self._disorder, self._latest - made_at)
                 pending.rows.append(Held(self._next, topic, message, made_at))
                 pending.bytes += len(message.data)
                 self._next += 1
-                self.waiting[topic] += 1
+                self.held[topic] += 1
             pending.states.update(states or {})
             self.flush()
 
@@ -150,12 +161,12 @@ class Store:
 
     def oldest(self, topic: int, after: int, count: int, size: int) -> list[Held]:
         """Return the oldest messages of a topic beyond a seq: at most `count`, and of no more than
-        `size` bytes of data, unless the first alone has more. None while the disk cannot be read:
-        what is in memory comes after what is there.
+        `size` bytes of data, unless the first alone has more. While the disk cannot be read those
+        before, or none: what is in memory comes after what is there.
         """
         with self._lock:
             found: list[Held] = []
-            if self._lost:
+            if self._lost or self._closed:
                 return found
             try:
                 for held in database.rows(self._db, topic, after, count):
@@ -180,28 +191,31 @@ class Store:
         """Forget what oldest() gave in one go: it is safe elsewhere."""
         with self._lock:
             first, last = batch[0], batch[-1]
-            self.waiting[first.topic] -= len(batch)
             pending = self._pending
             if pending.rows and last.seq >= pending.rows[0].seq:
                 gone = {held.seq for held in batch}
-                pending.rows = [held for held in pending.rows if held.seq not in gone]
-                pending.bytes = sum(len(held.message.data) for held in pending.rows)
+                kept = [held for held in pending.rows if held.seq not in gone]
+                self.held[first.topic] -= len(pending.rows) - len(kept)
+                pending.rows, pending.bytes = kept, sum(len(held.message.data) for held in kept)
             pending.deletes.append((first.topic, first.seq, last.seq))
             self.flush()
 
-    def set_aside(self, what: str, data: bytes) -> None:
-        """Keep for a person what no topic takes and no code can use; it is never sent."""
+    def set_aside(self, what: str, data: bytes) -> bool:
+        """Keep for a person what no topic takes and no code can use, and never send it; return
+        whether the disk took it.
+        """
         with self._lock:
-            row = (time.time_ns() // 1_000, what, data)
             try:
-                self._db.execute("INSERT INTO set_aside (at, what, data) VALUES (?, ?, ?)", row)
+                self._db.execute(SET_ASIDE, (time.time_ns() // 1_000, what, data))
             except UNREADABLE as error:
                 log.error("%s could not be set aside: %s", what, error)  # noqa: TRY400 - no fault
+                return False
+            return True
 
     def flush(self) -> None:
         """Write what waits in memory, if the disk takes it."""
         with self._lock:
-            if self.failing and time.monotonic() < self._again_at:
+            if self._closed or (self.failing and time.monotonic() < self._again_at):
                 return
             try:
                 if self._lost:
@@ -219,9 +233,14 @@ class Store:
                 self.failing = False
 
     def take_damage(self) -> Damage | None:
-        """Return what was found damaged since the last call."""
-        damage, self._damage = self._damage, None
-        return damage
+        """Return what was found damaged and is not told yet. The next transaction takes it for
+        told: it is the one that keeps the gap.
+        """
+        with self._lock:
+            damage, self._damage = self._damage, None
+            if damage is not None:
+                self._pending.states["damage"] = {}
+            return damage
 
     @property
     def in_memory(self) -> int:
@@ -248,8 +267,9 @@ class Store:
         with self._lock:
             self._again_at = 0.0
             self.flush()
+            self._closed = True
             with contextlib.suppress(sqlite3.Error):
-                if not any(self.waiting):
+                if not any(self.held):
                     self._db.execute("VACUUM")  # gives back what an outage took
             self._db.close()
             self._owned.close()
@@ -270,19 +290,21 @@ class Store:
         pending, db = self._pending, self._db
         if not (pending.rows or pending.states or pending.deletes):
             return
-        pack = sum(self.waiting) > PACK_FROM
+        pack = sum(self.held) > PACK_FROM
+        gone = [0, 0]
         db.execute("BEGIN")
         try:
             if pending.rows:
                 rows = [database.row_of(held, pack=pack) for held in pending.rows]
                 db.executemany(database.INSERT, rows)
-            if pending.deletes:
-                db.executemany(
-                    "DELETE FROM messages WHERE topic = ? AND seq BETWEEN ? AND ?", pending.deletes
-                )
+            for deleted in pending.deletes:
+                gone[deleted[0]] += db.execute(DELETE, deleted).rowcount
             if pending.states:
                 oldest = db.execute("SELECT made_at FROM messages ORDER BY seq LIMIT 1").fetchone()
-                states = {**pending.states, "held": {"since": oldest and oldest[0]}}
+                states = {
+                    **pending.states,
+                    "held": {"since": oldest and oldest[0] - self._disorder},
+                }
                 db.executemany(
                     database.REPLACE_STATE,
                     [database.state_row(name, orjson.dumps(each)) for name, each in states.items()],
@@ -293,6 +315,7 @@ class Store:
                 db.execute("ROLLBACK")
             raise
         self._pending = _Pending()
+        self.held = [held - less for held, less in zip(self.held, gone, strict=True)]
 
     def _disk_failed(self, error: Exception) -> bool:
         """Note it and return True; replace the file and return False where that is the damage."""
@@ -322,10 +345,17 @@ class Store:
         )
 
     def _use(self, db: sqlite3.Connection, damage: Damage | None) -> None:
-        self._db, self._lost, self._damage = db, False, damage or self._damage
+        self._db, self._lost = db, False
+        if damage is None:
+            self._damage = self.read("damage", Damage.kept)
+        else:
+            self._damage = damage.after(self._damage)
         found = dict(db.execute("SELECT topic, count(*) FROM messages GROUP BY topic").fetchall())
-        self.waiting = [found.get(POSTS, 0), found.get(LETTERS, 0)]
+        self.held = [found.get(POSTS, 0), found.get(LETTERS, 0)]
         for held in self._pending.rows:
-            self.waiting[held.topic] += 1
-        last = db.execute("SELECT max(seq) FROM messages").fetchone()[0]
-        self._next = max(self._next, (last or 0) + 1)
+            self.held[held.topic] += 1
+        last, self._latest, self._disorder = db.execute(database.SPAN).fetchone()
+        self._next = max(self._next, last + 1)
+        for held in self._pending.rows:
+            self._latest = max(self._latest, held.made_at)
+            self._disorder = max(self._disorder, self._latest - held.made_at)
