@@ -48,7 +48,7 @@ class Build(pulumi.ComponentResource):
         )
         # Google has no narrower place than the project to write build logs to.
         projects.IAMMember(
-            f"{name}-logs",
+            f"{name}-writes-logs",
             project=settings.project,
             role="roles/logging.logWriter",
             member=account.member,
@@ -66,7 +66,7 @@ class Build(pulumi.ComponentResource):
             opts=first,
         )
         storage.BucketIAMMember(
-            f"{name}-source",
+            f"{name}-reads-source",
             bucket=bucket.name,
             role="roles/storage.objectViewer",
             member=account.member,
@@ -76,7 +76,7 @@ class Build(pulumi.ComponentResource):
         # the build reads it there; a grant on a bucket that does not exist yet is not possible,
         # so this one is on the project with a condition that names only that bucket.
         projects.IAMMember(
-            f"{name}-copy",
+            f"{name}-reads-copy",
             project=settings.project,
             role="roles/storage.objectViewer",
             member=account.member,
@@ -105,7 +105,7 @@ class Build(pulumi.ComponentResource):
             opts=first,
         )
         artifactregistry.RepositoryIamMember(
-            f"{name}-images",
+            f"{name}-writes-images",
             repository=images.name,
             location=settings.region,
             role="roles/artifactregistry.writer",

@@ -96,7 +96,7 @@ class Cluster(pulumi.ComponentResource):
         )
         # Logs and metrics of nodes; Google offers this role on the project only.
         grant = projects.IAMMember(
-            f"{name}-nodes",
+            f"{name}-nodes-report",
             project=settings.project,
             role="roles/container.defaultNodeServiceAccount",
             member=self.nodes.member,

@@ -68,7 +68,7 @@ class Image(pulumi.ComponentResource):
             )
         if nodes:
             artifactregistry.RepositoryIamMember(
-                f"{name}-puller",
+                f"{name}-nodes-pull",
                 repository=_REPOSITORY,
                 location=_LOCATION,
                 role="roles/artifactregistry.reader",

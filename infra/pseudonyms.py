@@ -99,7 +99,7 @@ class Pseudonyms(pulumi.ComponentResource):
         )
         # A new bucket lets the project's viewers read its objects.
         owners = storage.BucketIAMBinding(
-            f"{name}-key-owners",
+            f"{name}-owners-read-key",
             bucket=bucket.name,
             role="roles/storage.legacyObjectReader",
             members=[f"projectOwner:{settings.project}"],

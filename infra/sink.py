@@ -116,7 +116,7 @@ class Sink(pulumi.ComponentResource):
             opts=first,
         )
         letters = pubsub.TopicIAMMember(
-            f"{name}-dead-letters",
+            f"{name}-publishes-dead-letters",
             topic=args.topic.dead_letters.name,
             role="roles/pubsub.publisher",
             member=account.member,
@@ -138,7 +138,7 @@ class Sink(pulumi.ComponentResource):
         # 2021 don't give it, cloud.google.com/pubsub/docs/authenticate-push-subscriptions) no push
         # arrives.
         signer = serviceaccount.IAMMember(
-            f"{name}-push-agent",
+            f"{name}-agent-signs-push",
             service_account_id=account.name,
             role="roles/iam.serviceAccountOpenIdTokenCreator",
             member=args.apis.pubsub_agent,
@@ -146,7 +146,7 @@ class Sink(pulumi.ComponentResource):
         )
         # A gen 2 function is a Cloud Run service of the same name.
         invoker = cloudrunv2.ServiceIamMember(
-            f"{name}-invoker",
+            f"{name}-push-invokes",
             name=self.function.name,
             location=settings.region,
             role="roles/run.invoker",
@@ -178,7 +178,7 @@ class Sink(pulumi.ComponentResource):
         )
         # Pub/Sub acknowledges a message here after it has dead-lettered it.
         pubsub.SubscriptionIAMMember(
-            f"{name}-agent",
+            f"{name}-agent-acknowledges",
             subscription=subscription.name,
             role="roles/pubsub.subscriber",
             member=args.apis.pubsub_agent,

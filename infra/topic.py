@@ -62,7 +62,7 @@ class Topic(pulumi.ComponentResource):
         )
         # Without this grant Pub/Sub keeps retrying for ever instead of dead-lettering.
         pubsub.TopicIAMMember(
-            f"{name}-dead-letters-agent",
+            f"{name}-agent-publishes-dead-letters",
             topic=self.dead_letters.name,
             role="roles/pubsub.publisher",
             member=args.apis.pubsub_agent,

@@ -46,7 +46,8 @@ class Warehouse(pulumi.ComponentResource):
         self, name: str, args: WarehouseArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         super().__init__("tweets:index:Warehouse", name, None, opts)
-        self._settings = settings = args.settings
+        self._name, self._settings = name, args.settings
+        settings = args.settings
         self.dataset = bigquery.Dataset(
             name,
             dataset_id=settings.dataset_id,
@@ -68,7 +69,7 @@ class Warehouse(pulumi.ComponentResource):
     def _table(self, table: str) -> bigquery.Table:
         declared = TABLES[table]
         return bigquery.Table(
-            table,
+            f"{self._name}-{table}",
             dataset_id=self.dataset.dataset_id,
             table_id=table,
             description=declared.description,
@@ -91,7 +92,7 @@ class Warehouse(pulumi.ComponentResource):
         text = (VIEWS / f"{view}.sql").read_text("utf-8")
         tables = {"tweets": self.tweets, "stream_events": self.stream_events, **self.views}
         return bigquery.Table(
-            f"view-{view}",
+            f"{self._name}-{view}",
             dataset_id=self.dataset.dataset_id,
             table_id=view,
             description=description(text),

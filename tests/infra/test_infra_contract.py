@@ -89,7 +89,7 @@ def test_sink_gets_its_whole_environment(program: Program) -> None:
 def test_tables_are_the_schema_files(program: Program) -> None:
     """Columns, partitions and descriptions of a table come from the file that the sink checks."""
     for table, day in (("tweets", "created_at"), ("stream_events", "at")):
-        declared = program.one("bigquery/table:Table", table).inputs
+        declared = program.one("bigquery/table:Table", f"warehouse-{table}").inputs
         columns = json.loads(declared["schema"])
         assert columns == json.loads((SCHEMAS / f"{table}.json").read_text("utf-8"))
         assert all(column["description"] for column in columns)

@@ -11,15 +11,17 @@ VIEWS = sorted(path.stem for path in (ROOT / "infra" / "views").glob("*.sql"))
 DEV: dict[str, set[str]] = {
     "gcp:artifactregistry/repository:Repository": {"build-images", "image"},
     "gcp:artifactregistry/repositoryIamMember:RepositoryIamMember": {
-        "build-images",
-        "image-puller",
+        "build-writes-images",
+        "image-nodes-pull",
     },
     "gcp:bigquery/dataset:Dataset": {"warehouse"},
     "gcp:bigquery/datasetAccess:DatasetAccess": {"sink-sees-dataset"},
     "gcp:bigquery/iamMember:IamMember": {"sink-writes-tweets", "sink-writes-events"},
-    "gcp:bigquery/table:Table": {"tweets", "stream_events", *(f"view-{view}" for view in VIEWS)},
+    "gcp:bigquery/table:Table": {
+        f"warehouse-{name}" for name in ("tweets", "stream_events", *VIEWS)
+    },
     "gcp:cloudfunctionsv2/function:Function": {"sink"},
-    "gcp:cloudrunv2/serviceIamMember:ServiceIamMember": {"sink-invoker"},
+    "gcp:cloudrunv2/serviceIamMember:ServiceIamMember": {"sink-push-invokes"},
     "gcp:container/cluster:Cluster": {"tweets-dev"},
     "gcp:monitoring/alertPolicy:AlertPolicy": {
         "alerts-backlog",
@@ -31,7 +33,11 @@ DEV: dict[str, set[str]] = {
         "alerts-spend-80",
     },
     "gcp:monitoring/dashboard:Dashboard": {"alerts"},
-    "gcp:projects/iAMMember:IAMMember": {"build-copy", "build-logs", "cluster-nodes"},
+    "gcp:projects/iAMMember:IAMMember": {
+        "build-reads-copy",
+        "build-writes-logs",
+        "cluster-nodes-report",
+    },
     "gcp:projects/service:Service": {
         f"apis-{api}"
         for api in (
@@ -53,13 +59,13 @@ DEV: dict[str, set[str]] = {
     },
     "gcp:projects/serviceIdentity:ServiceIdentity": {"apis-pubsub-agent"},
     "gcp:pubsub/subscription:Subscription": {"sink", "topic-dead-letters-reader"},
-    "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember": {"sink-agent"},
+    "gcp:pubsub/subscriptionIAMMember:SubscriptionIAMMember": {"sink-agent-acknowledges"},
     "gcp:pubsub/topic:Topic": {"topic", "topic-dead-letters"},
     "gcp:pubsub/topicIAMMember:TopicIAMMember": {
         "producer-publishes-dead-letters",
         "producer-publishes-posts",
-        "sink-dead-letters",
-        "topic-dead-letters-agent",
+        "sink-publishes-dead-letters",
+        "topic-agent-publishes-dead-letters",
     },
     "gcp:secretmanager/secretIamMember:SecretIamMember": {"producer-reads-token"},
     "gcp:serviceaccount/account:Account": {
@@ -68,9 +74,9 @@ DEV: dict[str, set[str]] = {
         "sink-push",
         "sink-runtime",
     },
-    "gcp:serviceaccount/iAMMember:IAMMember": {"sink-push-agent"},
+    "gcp:serviceaccount/iAMMember:IAMMember": {"sink-agent-signs-push"},
     "gcp:storage/bucket:Bucket": {"tweets-dev-source"},
-    "gcp:storage/bucketIAMMember:BucketIAMMember": {"build-source"},
+    "gcp:storage/bucketIAMMember:BucketIAMMember": {"build-reads-source"},
     "gcp:storage/bucketObject:BucketObject": {"build-source"},
     "docker-build:index:Image": {"image"},
     "pulumi:providers:kubernetes": {"cluster"},
@@ -129,6 +135,18 @@ def test_dev_declares_exactly_this(dev: Program) -> None:
     assert names(dev) == DEV
     components = {resource.type for resource in dev.resources if not resource.custom}
     assert components == {f"tweets:index:{component}" for component in COMPONENTS}
+
+
+def test_a_name_begins_with_its_component_s(programs: dict[str, Program]) -> None:
+    """Part of every stack's state from 0.1.0 on: `component` or `component-what`; a name that Google
+    has once, and Pulumi lengthens, begins with the stack's prefix.
+    """
+    for stack, program in programs.items():
+        for resource in program.resources:
+            component = resource.parent.rpartition("::")[2]
+            if resource.custom and component:
+                starts = (f"{component}-", f"tweets-{stack}")
+                assert resource.name == component or resource.name.startswith(starts), resource.urn
 
 
 def test_no_two_resources_share_a_urn(program: Program) -> None:

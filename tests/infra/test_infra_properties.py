@@ -79,7 +79,7 @@ def test_pub_sub_may_dead_letter_and_sign_its_push(program: Program) -> None:
         ("SubscriptionIAMMember", "roles/pubsub.subscriber"),
         ("IAMMember", "roles/iam.serviceAccountOpenIdTokenCreator"),
     }
-    signer = program.one("serviceaccount/iAMMember:IAMMember", "sink-push-agent")
+    signer = program.one("serviceaccount/iAMMember:IAMMember", "sink-agent-signs-push")
     subscription = program.one("pubsub/subscription:Subscription", "sink")
     account = program.one("serviceaccount/account:Account", "sink-push")
     assert signer.inputs["serviceAccountId"] == account.outputs["name"]
@@ -99,7 +99,9 @@ def test_push_carries_the_token_of_an_account_that_opens_only_the_function(
     """The function takes requests of one account, from inside, with its own address as audience."""
     function = program.one("cloudfunctionsv2/function:Function")
     push = program.one("pubsub/subscription:Subscription", "sink").inputs["pushConfig"]
-    invoker = program.one("cloudrunv2/serviceIamMember:ServiceIamMember", "sink-invoker").inputs
+    invoker = program.one(
+        "cloudrunv2/serviceIamMember:ServiceIamMember", "sink-push-invokes"
+    ).inputs
     account = push["oidcToken"]["serviceAccountEmail"]
     assert push["pushEndpoint"] == function.outputs["serviceConfig"]["uri"]
     assert push["oidcToken"]["audience"] == push["pushEndpoint"]
@@ -109,7 +111,7 @@ def test_push_carries_the_token_of_an_account_that_opens_only_the_function(
     assert invoker["name"] == function.inputs["name"]
     assert invoker["role"] == "roles/run.invoker"
     mine = [g for g in grants(program) if g.inputs["member"] == f"serviceAccount:{account}"]
-    assert [grant.name for grant in mine] == ["sink-invoker"]
+    assert [grant.name for grant in mine] == ["sink-push-invokes"]
     # Pushes before the grant would be refused, and counted as deliveries.
     assert (
         mine[0].urn in program.one("pubsub/subscription:Subscription", "sink").options.dependencies
@@ -293,8 +295,8 @@ def test_protected_environment_keeps_data_and_cluster(programs: dict[str, Progra
     """With protection on, what holds posts, reads them or is slow to come back refuses to go."""
     assert blockers(programs["prod"]) == {
         "warehouse": ["protect", "deleteContentsOnDestroy"],
-        "tweets": ["protect", "deletionProtection"],
-        "stream_events": ["protect", "deletionProtection"],
+        "warehouse-tweets": ["protect", "deletionProtection"],
+        "warehouse-stream_events": ["protect", "deletionProtection"],
         "tweets-prod": ["protect", "deletionProtection"],
         "sink": ["protect"],
         "topic-dead-letters-reader": ["protect"],
@@ -390,7 +392,7 @@ def test_function_retries_while_its_grants_spread(program: Program) -> None:
 def test_function_is_built_after_all_that_it_needs(program: Program) -> None:
     """A build that lacks a grant fails for good, and a function that lacks one loses its posts."""
     waits_for = program.one("cloudfunctionsv2/function:Function").options.dependencies
-    mine = ("build-", "sink-writes-", "sink-sees-", "sink-dead-letters")
+    mine = ("build-", "sink-writes-", "sink-sees-", "sink-publishes-dead-letters")
     needed = [r.urn for r in program.resources if r.custom and r.name.startswith(mine)]
     assert len(needed) >= 8
     assert [urn for urn in needed if urn not in waits_for] == []
@@ -417,7 +419,9 @@ def test_function_runs_as_configured() -> None:
     policy = program.one("pubsub/subscription:Subscription", "sink").inputs["deadLetterPolicy"]
     assert policy["maxDeliveryAttempts"] == 7
     for name in ("tweets", "stream_events"):
-        partitions = program.one("bigquery/table:Table", name).inputs["timePartitioning"]
+        partitions = program.one("bigquery/table:Table", f"warehouse-{name}").inputs[
+            "timePartitioning"
+        ]
         assert partitions["expirationMs"] == 30 * 24 * 60 * 60 * 1000
 
 

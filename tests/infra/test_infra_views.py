@@ -65,7 +65,7 @@ def test_a_new_column_reaches_the_views(tmp_path: Path, monkeypatch: pytest.Monk
         return {t.name: t.inputs["view"]["query"] for t in found if "view" in t.inputs}
 
     before = queries()
-    assert {"view-tweets_latest", "pseudonyms-view"} <= before.keys()
+    assert {"warehouse-tweets_latest", "pseudonyms-view"} <= before.keys()
     columns = json.loads((folder / "tweets.json").read_text("utf-8"))
     added = [*columns, {"name": "new", "type": "STRING"}]
     (folder / "tweets.json").write_text(json.dumps(added), "utf-8")
@@ -99,9 +99,9 @@ def test_a_view_waits_for_the_view_that_it_reads(views: Path) -> None:
     program = evaluate("dev", BASE)
     tables = program.of_type("bigquery/table:Table")
     made = [table.name for table in tables]
-    assert made.index("view-z") < made.index("view-a")
-    after = program.one("bigquery/table:Table", "view-a").options.dependencies
-    assert program.one("bigquery/table:Table", "view-z").urn in after
+    assert made.index("warehouse-z") < made.index("warehouse-a")
+    after = program.one("bigquery/table:Table", "warehouse-a").options.dependencies
+    assert program.one("bigquery/table:Table", "warehouse-z").urn in after
 
 
 def test_a_view_of_nothing_stops_the_program(views: Path) -> None:

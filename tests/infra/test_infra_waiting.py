@@ -249,7 +249,7 @@ def test_a_refusal_is_an_answer(control_plane: str) -> None:
 def test_waits_stand_where_they_are_needed(program: Program) -> None:
     """Grants of the build and a new cluster wait once; custom resources outlast a new cluster."""
     for resource in program.resources:
-        if resource.name in ("build-logs", "build-copy"):
+        if resource.name in ("build-writes-logs", "build-reads-copy"):
             assert resource.options.hooks.after_create == ["build-grant"], resource.name
         elif resource.type.endswith(("PodMonitoring", "SecretProviderClass")):
             assert resource.options.hooks.on_error == ["apis-not-yet"], resource.name
@@ -277,7 +277,7 @@ def test_project_number_needs_no_further_api() -> None:
     """The number comes from the name of Pub/Sub's own account; nothing asks for the project."""
     program = evaluate("dev", BASE)
     agent = program.one("projects/serviceIdentity:ServiceIdentity").outputs["member"]
-    copy = program.one("projects/iAMMember:IAMMember", "build-copy").inputs
+    copy = program.one("projects/iAMMember:IAMMember", "build-reads-copy").inputs
     assert "service-123456789012@" in agent
     assert "gcf-v2-sources-123456789012-us-central1" in copy["condition"]["expression"]
 
