@@ -77,7 +77,7 @@ class Token(pulumi.ComponentResource):
             # A pod that mounts a secret without a version fails to start.
             opts=args.apis.after_apis(self, provider=args.cluster.provider, depends_on=version),
         )
-        self.register_outputs({"secretId": self.secret_id})
+        self.register_outputs({"secret_id": self.secret_id})
 
 
 def _own(

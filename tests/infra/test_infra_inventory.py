@@ -138,8 +138,8 @@ def test_dev_declares_exactly_this(dev: Program) -> None:
 
 
 def test_a_name_begins_with_its_component_s(programs: dict[str, Program]) -> None:
-    """Part of every stack's state from 0.1.0 on: `component` or `component-what`; a name that Google
-    has once, and Pulumi lengthens, begins with the stack's prefix.
+    """Names are part of every stack's state: `component` or `component-what`; one that Google has
+    once, and Pulumi lengthens, begins with the stack's prefix.
     """
     for stack, program in programs.items():
         for resource in program.resources:

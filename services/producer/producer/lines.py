@@ -76,19 +76,21 @@ class Line:
                 reason = control_reason(body)
                 row = event("control_message", producer, at=at, reason=reason, detail=body)
                 return cls([Entry(POSTS, event_message(row), at)], control=body)
-            row = record.to_record(body, raw, at)
-            message = post_message(row)
+            columns = record.to_record(body, raw, at)
+            message = post_message(columns)
         except LineError as error:
             return bury("malformed_line", str(error))
         except Exception as error:
             # A form of post that nobody thought of must cost one line, not the stream.
-            log.exception("A line could not be made into a row")
+            log.exception("A line could not be made into a record")
             return bury("malformed_line", f"{type(error).__name__}: {error}")
         if len(message.data) > MAX_DATA:
             size = len(message.data)
-            return bury("too_large", f"a row of {size} bytes; a Pub/Sub message holds {MAX_DATA}")
+            return bury(
+                "too_large", f"a record of {size} bytes; a Pub/Sub message holds {MAX_DATA}"
+            )
         odd = "" if record.created_at(body["data"].get("created_at")) else "created_at_missing"
-        post_id = int(row["id"])
+        post_id = int(columns["id"])
         entries = [Entry(POSTS, message, made_at(at, post_id))]
         return cls(entries, post_id, record.rule_ids(body), detail=odd)
 

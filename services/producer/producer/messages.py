@@ -56,7 +56,7 @@ class Entry(NamedTuple):
 
 
 def post_message(record: Mapping[str, Any]) -> Message:
-    """Return the message of a row made by record.to_record()."""
+    """Return the message of a record made by record.to_record()."""
     attributes = {
         "kind": "post",
         "id": str(record["id"]),

@@ -1,7 +1,8 @@
-"""A line of X's stream as a row of the table: pure, and the only place that knows X's field names.
+"""A line of X's stream as a record, our typed columns: pure, and the only place that knows
+X's field names.
 
 Both naming generations are read (referenced_tweets and referenced_posts, and so on; OpenAPI
-descriptions 2.167 and 2.168 rename them). The row's form is sink/schema/tweets.json; the columns
+descriptions 2.167 and 2.168 rename them). Its form is sink/schema/tweets.json; the columns
 published_at, inserted_at and message_id are the sink's. What has no column is in `raw`.
 """
 
@@ -45,7 +46,7 @@ class RecordError(LineError):
 def to_record(
     line: Mapping[str, Any], raw: str, ingested_at: int, source: str = "stream"
 ) -> dict[str, Any]:
-    """Return the row of one post.
+    """Return the record of one post.
 
     Args:
         line: the parsed line: `data`, and where X gives them `includes` and `matching_rules`.
