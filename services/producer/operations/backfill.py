@@ -17,7 +17,7 @@ import orjson
 from operations.dataset import Dataset
 from operations.errors import UnavailableError, UnfinishedError, WrongInputError
 from operations.gaps import Gap, Span, joined, open_spans, remaining
-from operations.search import ARCHIVE, DOLLARS_A_COUNT, RECENT, GapSearch, SearchProduct
+from operations.search import ARCHIVE, DOLLARS, RECENT, GapSearch, SearchProduct, price
 from operations.settings import Settings
 from operations.text import harmless, moment, number, progress, table, tell
 from operations.topic import TopicPublisher
@@ -155,7 +155,7 @@ def _fill(
     """Read one span and publish what is missing; return what is complete of it now."""
     published = _publish_posts(topic, search, dataset.posts(search.span))
     print(
-        f"{search.span}: {number(search.read)} posts read ({search.product.price(search.read)}), "
+        f"{search.span}: {number(search.read)} posts read ({price(search.read)}), "
         f"{number(published)} published"
     )
     done = Span(search.covered_from, search.span.end)
@@ -248,12 +248,12 @@ def _print_quote(
         else:
             expected, how = dataset.expected_posts(search.span), "at the rate before it"
         total += expected
-        price = product.price(expected)
-        print(f"read  {search.span}: about {number(expected)} posts ({price}), {how}")
+        cost = price(expected)
+        print(f"read  {search.span}: about {number(expected)} posts ({cost}), {how}")
     if requests := sum(search.counts for search in searches):
-        print(f"paid  ${requests * DOLLARS_A_COUNT:,.3f} for {number(requests)} count requests")
+        print(f"paid  ${requests * DOLLARS:,.3f} for {number(requests)} count requests")
     print(
-        f"cost  at most {number(cap)} posts, {product.price(cap)} (--max-posts) by "
+        f"cost  at most {number(cap)} posts, {price(cap)} (--max-posts) by "
         f"{product.name}; X charges for posts that are in the table already, too"
     )
     print("note  X's searches return no reposts: these stay missing")

@@ -12,7 +12,6 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 
@@ -36,24 +35,6 @@ _NOTES = (
 )
 
 
-@dataclass
-class LetterIds:
-    """Ids inside dead letters.
-
-    Attributes:
-        before: letters set aside until then were read.
-    """
-
-    posts: set[int] = field(default_factory=set)
-    authors: set[int] = field(default_factory=set)
-    before: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    def add(self, posts: set[int], authors: set[int]) -> None:
-        """Put in those of one letter."""
-        self.posts |= posts
-        self.authors |= authors
-
-
 def run_compliance(settings: Settings, options: argparse.Namespace) -> None:
     """Ask X about everything held, or read its answer from a file, and remove what must go.
 
@@ -74,12 +55,18 @@ class _Run:
         self._dataset = Dataset(settings.dataset)
         self._purge = Purge(self._dataset, act=options.yes)
         self._counts: Counter[str] = Counter()
-        self._gone = LetterIds()
+        # Ids inside dead letters, of posts and of authors: all that were met, and those that go.
+        self._held: tuple[set[int], set[int]] = set(), set()
+        self._gone: tuple[set[int], set[int]] = set(), set()
         self._problems: list[str] = []
 
     def do(self) -> None:
-        settled = time.monotonic() + SETTLE_SECONDS
-        self._held = self._in_letters()
+        settled, before = time.monotonic() + SETTLE_SECONDS, datetime.now(UTC)
+        with self._queue() as queue:
+            for batch in queue.batches():
+                for letter in batch:
+                    for held, ids in zip(self._held, letter.post_ids(), strict=True):
+                        held.update(ids)
         for withdrawals in self._answers():
             self._remove(withdrawals)
         counts, purge = self._counts, self._purge
@@ -90,7 +77,7 @@ class _Run:
         )
         if unclear := counts["unclear"]:
             print(f"{number(unclear)} lines of the result say nothing known and were passed over")
-        letters = self._purge_letters(settled)
+        letters = self._purge_letters(settled, before)
         would = "" if self._options.yes else "would be "
         print(
             f"table: {number(purge.removed)} rows {would}removed, "
@@ -130,8 +117,8 @@ class _Run:
             return
         account = XAccount(self._settings)
         kinds: dict[Kind, Iterator[int]] = {
-            "tweets": _each_once(self._dataset.held_posts, self._held.posts),
-            "users": _each_once(self._dataset.held_authors, self._held.authors),
+            "tweets": _each_once(self._dataset.held_posts, self._held[0]),
+            "users": _each_once(self._dataset.held_authors, self._held[1]),
         }
         for kind, ids in kinds.items():
             if wanted in (kind, "both"):
@@ -150,50 +137,44 @@ class _Run:
             unclear=found.unclear,
         )
         # Of what is gone, only what a letter holds is remembered.
+        posts, authors = self._held
         for part in chain(self._purge.authors(found.authors), self._purge.posts(found.posts)):
-            self._gone.posts.update(self._held.posts.intersection(part))
+            self._gone[0].update(posts.intersection(part))
         self._purge.places(found.scrub_geo)
-        self._gone.posts.update(self._held.posts.intersection(found.scrub_geo))
-        self._gone.authors.update(self._held.authors.intersection(found.authors))
+        self._gone[0].update(posts.intersection(found.scrub_geo))
+        self._gone[1].update(authors.intersection(found.authors))
 
     def _queue(self) -> DeadLetterQueue:
         return DeadLetterQueue(self._settings.dead_letter_subscription, self._options.wait)
 
-    def _in_letters(self) -> LetterIds:
-        held = LetterIds()
-        with self._queue() as queue:
-            for batch in queue.batches():
-                for letter in batch:
-                    held.add(*letter.post_ids())
-        return held
-
-    def _purge_letters(self, settled: float) -> int:
+    def _purge_letters(self, settled: float, before: datetime) -> int:
         """Remove the dead letters that hold what is gone; return how many.
 
         A command that was killed hides the letters it held until their lease is over, so the
-        queue is watched until then: what comes back was not asked about, and is told.
+        queue is watched until then: what was set aside before this began and comes back was not
+        asked about, and is told.
         """
         removed = late = 0
-        met = LetterIds()
+        missed = [set(ids) for ids in self._gone]
         if self._options.yes and settled > time.monotonic() + 10:
             tell("waiting a minute at most for dead letters that a killed command may hold ...")
         with self._queue() as queue:
             for batch in queue.batches(not_before=settled if self._options.yes else 0.0):
                 chosen: list[DeadLetter] = []
                 for letter in batch:
-                    posts, authors = letter.post_ids()
-                    if posts & self._gone.posts or authors & self._gone.authors:
-                        met.add(posts, authors)
+                    ids = letter.post_ids()
+                    if ids[0] & self._gone[0] or ids[1] & self._gone[1]:
                         chosen.append(letter)
-                    elif letter.published < self._held.before:
-                        late += not (posts <= self._held.posts and authors <= self._held.authors)
+                        for left, met in zip(missed, ids, strict=True):
+                            left.difference_update(met)
+                    elif letter.published < before:
+                        late += not (ids[0] <= self._held[0] and ids[1] <= self._held[1])
                 removed += len(chosen)
                 if self._options.yes:
                     queue.acknowledge(chosen)
-        taken = len(self._gone.posts - met.posts) + len(self._gone.authors - met.authors)
-        if late or taken:
+        if unseen := late + sum(map(len, missed)):
             self._problems.append(
-                f"{number(late + taken)} dead letters were leased by another subscriber and may "
+                f"{number(unseen)} dead letters were leased by another subscriber and may "
                 "hold withdrawn posts: run the command again"
             )
         return removed

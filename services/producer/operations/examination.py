@@ -18,7 +18,7 @@ from operations.deployed import code_differences, table_differences
 from operations.errors import UnavailableError
 from operations.gaps import open_spans
 from operations.monitoring import read_backlog
-from operations.search import RECENT
+from operations.search import RECENT, price
 from operations.settings import Settings
 from operations.text import age, harmless, number
 from operations.x_account import XAccount
@@ -125,7 +125,7 @@ class Examination:
         limits = {"X's cap": integer(self._usage.get("project_cap")) or 0}
         if self._settings.post_budget:
             limits["the budget"] = self._settings.post_budget
-        seen = f"{number(used)} posts used this month ({RECENT.price(used)})"
+        seen = f"{number(used)} posts used this month ({price(used)})"
         for name, limit in limits.items():
             seen += f", {used / limit:.0%} of {name} of {number(limit)}" if limit else ""
         if not self._settings.post_budget:
@@ -250,7 +250,7 @@ class Examination:
         posts = sum(self._dataset.expected_posts(span) for span in spans)
         seen = (
             f"open gaps of the last 30 days: {number(len(spans))}, {age(seconds)} in all, about "
-            f"{number(posts)} posts or {RECENT.price(posts)} to fill"
+            f"{number(posts)} posts or {price(posts)} to fill"
         )
         old = sum(span.end <= RECENT.oldest(self._at) for span in spans)
         further = f" (--archive for {number(old)} of them)" if old else ""

@@ -22,8 +22,8 @@ from producer.fields import asked
 from producer.record import SNOWFLAKE_EPOCH, created_ms, integer, json_object, json_objects
 from producer.rules import Rule
 
-DOLLARS_A_COUNT = 0.005
-"""Price of one count request."""
+DOLLARS = 0.005
+"""Price of a post, and of one count request; X says that it may differ by the range of the data."""
 SMALLEST_PAGE = 10
 EMPTY_SECONDS = 2.0
 """Pause after an empty page, so that X's 450 requests in 15 minutes are never passed by these."""
@@ -41,7 +41,6 @@ class SearchProduct(NamedTuple):
         max_query: characters of a query, pay per use; a rule of the stream may have 1,024.
         largest_page: posts.
         every: seconds from one request to the next, at least.
-        dollars: price of a post. X says that it may differ by the range of the data.
     """
 
     name: str
@@ -50,7 +49,6 @@ class SearchProduct(NamedTuple):
     max_query: int
     largest_page: int
     every: float
-    dollars: float
 
     def oldest(self, at: datetime) -> datetime:
         """Return the first moment that it can read."""
@@ -58,13 +56,14 @@ class SearchProduct(NamedTuple):
             return datetime.fromtimestamp(math.ceil(SNOWFLAKE_EPOCH / 1000), UTC)
         return at - timedelta(days=self.days) + timedelta(minutes=1)
 
-    def price(self, posts: int) -> str:
-        """Return what so many posts cost, such as $5.00."""
-        return f"${posts * self.dollars:,.2f}"
+
+RECENT = SearchProduct("recent search", "recent", 7, 512, 100, 0.0)
+ARCHIVE = SearchProduct("full-archive search", "all", None, 1_024, 500, 1.0)
 
 
-RECENT = SearchProduct("recent search", "recent", 7, 512, 100, 0.0, 0.005)
-ARCHIVE = SearchProduct("full-archive search", "all", None, 1_024, 500, 1.0, 0.005)
+def price(posts: int) -> str:
+    """Return what so many posts cost, such as $5.00."""
+    return f"${posts * DOLLARS:,.2f}"
 
 
 @dataclass
