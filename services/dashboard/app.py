@@ -72,16 +72,6 @@ def _gaps(shown: Snapshot, condition: Condition | None) -> list[StreamGap]:
     return [gap for gap in cut if gap.start < gap.end]
 
 
-def _body(shown: Snapshot, gaps: Sequence[StreamGap]) -> None:
-    """The chart of posts and its marks."""
-    st.altair_chart(
-        charts.posts_over_time(shown.timeline, gaps, shown.dead_letters, shown.window),
-        key="posts",
-        alt=charts.posts_in_words(shown.timeline, gaps, shown.window),
-    )
-    panels.marks(gaps, shown.dead_letters, shown.window)
-
-
 def _rest(shown: Snapshot) -> None:
     """What people say: who, in which words and languages, by which rule, and how fast it came."""
     if not shown.totals.posts:
@@ -130,11 +120,16 @@ def _page(desk: Desk, default: str) -> None:
         panels.figures(shown, condition, gaps)
         if not shown.totals.posts:
             panels.nothing(span, shown.window)
-        _body(shown, gaps)
+        st.altair_chart(
+            charts.posts_over_time(shown.timeline, gaps, shown.dead_letters, shown.window),
+            key="posts",
+            alt=charts.posts_in_words(shown.timeline, gaps, shown.window),
+        )
+        panels.marks(gaps, shown.dead_letters, shown.window)
     with rest:
         _rest(shown)
-        bills = [one.bill for one in (condition, shown) if one]
-        panels.cost(bills, desk.reader, desk.every)
+        reads = [*(condition.reads if condition else ()), *shown.reads]
+        panels.cost(reads, desk.reader, desk.every)
         fresh = desk.fresh(SPANS[span])
         st.caption(f"Figures as of {shown.taken:%Y-%m-%d %H:%M:%S} UTC, asked every {fresh:.0f} s.")
 

@@ -20,7 +20,7 @@ from queries import Count, LetterMark, ListedPost, StreamGap, Totals
 from snapshot import Condition, Snapshot
 from spend import PRICE, Month
 from state import clock, words
-from warehouse import DOLLARS_A_TIB, REFRESH_BYTES, Bill, ViewReader, billed, size_words
+from warehouse import DOLLARS_A_TIB, REFRESH_BYTES, Reads, ViewReader, billed, size_words
 from window import Window, duration
 
 # Characters of a post that are shown; the rest is behind "more".
@@ -253,11 +253,11 @@ def _tidy(text: str) -> str:
     return "\n".join(filter(None, map(str.strip, text.split("\n"))))
 
 
-def cost(bills: Sequence[Bill], reader: ViewReader, refresh: float) -> None:
+def cost(reads: Reads, reader: ViewReader, refresh: float) -> None:
     """The queries behind the page, what each bills, and what that makes in a month."""
     with st.expander("The queries of this page, and what they bill", key="queries"):
-        st.caption(bill_words([bill.total for bill in bills], reader, refresh))
-        for query, read in (each for bill in bills for each in bill.reads):
+        st.caption(bill_words(billed(*(read for _, read in reads)), reader, refresh))
+        for query, read in reads:
             note = "" if read is None else (
                 f" · reads {size_words(read)}, bills {size_words(billed(read))}"
             )  # fmt: skip
@@ -266,7 +266,7 @@ def cost(bills: Sequence[Bill], reader: ViewReader, refresh: float) -> None:
             st.code(f"-- {values}\n{reader.sql(query)}", language="sql")
 
 
-def bill_words(totals: Sequence[int], reader: ViewReader, refresh: float) -> str:
+def bill_words(total: int, reader: ViewReader, refresh: float) -> str:
     """What a refresh bills, the month that follows from it, and the worst month."""
     refreshes = _MONTH_SECONDS / refresh
     worst = _price(round(refreshes * REFRESH_BYTES))
@@ -280,7 +280,6 @@ def bill_words(totals: Sequence[int], reader: ViewReader, refresh: float) -> str
             "This page reads a stand-in on this machine, which counts no bytes and bills nothing. "
             f"On BigQuery each query bills 10 MB at least. {bound}."
         )
-    total = sum(totals)
     return (
         f"A refresh bills {size_words(total)} by dry runs (renewed every ten minutes), "
         f"{_price(total, 5)} on demand, however many people look at this view: "

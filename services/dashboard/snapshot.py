@@ -16,7 +16,7 @@ import state
 from queries import Bucket, Carried, Count, LetterMark, ListedPost, StreamGap, Totals
 from spend import Month
 from state import StreamState
-from warehouse import REFRESH_BYTES, Bill, Query, ViewReader, WarehouseError
+from warehouse import REFRESH_BYTES, Query, Reads, ViewReader, WarehouseError
 from window import Window
 
 Key = TypeVar("Key", bound=Hashable)
@@ -43,7 +43,7 @@ class Condition:
     state: StreamState
     month: Month
     told_since: datetime | None
-    bill: Bill
+    reads: Reads
     taken: datetime
 
 
@@ -65,7 +65,7 @@ class Snapshot:
     dead_letters: Sequence[LetterMark]
     posts: Sequence[ListedPost]
     offered: Sequence[str]
-    bill: Bill
+    reads: Reads
     taken: datetime
 
 
@@ -76,9 +76,9 @@ def condition(reader: ViewReader, now: datetime) -> Condition:
         WarehouseError: a query failed.
     """
     wanted = state.pulses(now), state.life(now)
-    bill, (found, events) = reader.ask(wanted, STATE_BYTES, "state")
+    reads, (found, events) = reader.ask(wanted, STATE_BYTES, "state")
     since = events[0].at if events else None
-    return Condition(state.judge(found, events, now), spend.month(events, now), since, bill, now)
+    return Condition(state.judge(found, events, now), spend.month(events, now), since, reads, now)
 
 
 def take(reader: ViewReader, window: Window) -> Snapshot:
@@ -98,7 +98,7 @@ def take(reader: ViewReader, window: Window) -> Snapshot:
     if window.rules:
         wanted.append(queries.rules(window))
     # Which rules are chosen does not change how much is read, but that some are adds a query.
-    bill, answers = reader.ask(wanted, VIEW_BYTES, window.span)
+    reads, answers = reader.ask(wanted, VIEW_BYTES, window.span)
     ranked = _by_kind(answers[2])
     offered: Sequence[Count] = answers[6] if window.rules else ranked.get("rule", [])
     return Snapshot(
@@ -110,7 +110,7 @@ def take(reader: ViewReader, window: Window) -> Snapshot:
         dead_letters=answers[4],
         posts=answers[5],
         offered=sorted(count.name for count in offered),
-        bill=bill,
+        reads=reads,
         taken=window.until,
     )
 

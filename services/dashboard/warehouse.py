@@ -10,18 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Self, TypeVar
 
-from google.api_core.exceptions import (
-    BadRequest,
-    Forbidden,
-    GoogleAPICallError,
-    NotFound,
-    RetryError,
-)
+from google.api_core import exceptions
 from google.api_core.retry import Retry
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError
 from google.cloud import bigquery
-from requests.exceptions import RequestException
 
 Row = TypeVar("Row")
 Value = datetime | int | Sequence[str]
@@ -31,7 +24,7 @@ _DATASET = re.compile(r"([a-z0-9.-]+:)?[a-z0-9-]+\.[A-Za-z0-9_]+")
 # The page must say what is wrong within seconds; the client's own retries go on for ten minutes.
 _RETRY = Retry(initial=0.2, maximum=1.0, timeout=3.0)
 _TIMEOUT_SECONDS = 20.0
-_FAULTS = (GoogleAPICallError, RetryError, GoogleAuthError, RequestException, TimeoutError)
+_FAULTS = (exceptions.GoogleAPIError, GoogleAuthError, OSError)  # the last: those of requests too
 # cloud.google.com/bigquery/pricing: on-demand analysis, 10 MB minimum a table referenced.
 DOLLARS_A_TIB, MINIMUM_BYTES = 6.25, 10 * 2**20
 # All queries of one refresh of the page together: about 0.6 cents. BigQuery refuses a query that
@@ -99,27 +92,14 @@ class Settings:
         return cls(dataset, environ.get("BIGQUERY_EMULATOR_HOST") or None)
 
 
-@dataclass(frozen=True)
-class Bill:
-    """What queries that are asked together read and may bill.
-
-    Attributes:
-        reads: each query, and bytes that it reads; None on the stand-in, which counts none.
-        most: bytes that all of them together may bill.
-    """
-
-    reads: Sequence[tuple[Query[Any], int | None]]
-    most: int
-
-    @property
-    def total(self) -> int:
-        """Bytes that all of them bill."""
-        return sum(billed(size) for _, size in self.reads)
+Reads = Sequence[tuple[Query[Any], int | None]]
+"""Queries that are asked together, and bytes that each reads: None on the stand-in, which counts
+none."""
 
 
-def billed(read: int | None) -> int:
-    """Bytes that BigQuery bills for a query that reads so many."""
-    return max(read or 0, MINIMUM_BYTES)
+def billed(*reads: int | None) -> int:
+    """Bytes that BigQuery bills for queries that read so many."""
+    return sum(max(read or 0, MINIMUM_BYTES) for read in reads)
 
 
 class ViewReader:
@@ -170,8 +150,8 @@ class ViewReader:
 
     def ask(
         self, wanted: Sequence[Query[Any]], most: int, span: Hashable
-    ) -> tuple[Bill, list[list[Any]]]:
-        """Run queries at once, for a page is as slow as its slowest; their bill and their rows.
+    ) -> tuple[Reads, list[list[Any]]]:
+        """Run queries at once, for a page is as slow as its slowest; what they read, their rows.
 
         What they bill is known by dry runs, which are free and made again after ten minutes. Each
         may bill a share of `most`, by its size.
@@ -186,15 +166,15 @@ class ViewReader:
         """
         with ThreadPoolExecutor(max_workers=len(wanted)) as pool:
             reads = list(pool.map(lambda query: self._estimate(query, span), wanted))
-            bill = Bill(list(zip(wanted, reads, strict=True)), most)
-            if bill.total > most:
+            if (total := billed(*reads)) > most:
                 raise WarehouseError(
-                    f"A refresh of this view would bill {size_words(bill.total)}, and it may bill "
+                    f"A refresh of this view would bill {size_words(total)}, and it may bill "
                     f"{size_words(most)} at most. Nothing was asked or billed: choose a shorter "
                     "time."
                 )
-            shares = [most * billed(size) // bill.total for size in reads]
-            return bill, list(pool.map(self.rows, wanted, shares))
+            shares = [most * billed(read) // total for read in reads]
+            rows = list(pool.map(self.rows, wanted, shares))
+        return list(zip(wanted, reads, strict=True)), rows
 
     def _estimate(self, query: Query[Any], span: Hashable) -> int | None:
         known = self._estimates.get((query.name, span))
@@ -222,26 +202,26 @@ class ViewReader:
 
     def _sentence(self, error: Exception) -> str:
         dataset = self.settings.dataset
-        cause = error.cause if isinstance(error, RetryError) else error
+        cause = error.cause if isinstance(error, exceptions.RetryError) else error
         if isinstance(cause, TimeoutError):
             return f"BigQuery took longer than {_TIMEOUT_SECONDS:.0f} seconds."
         # The stand-in answers 400 with BigQuery's words where BigQuery answers 404.
-        if isinstance(cause, NotFound) or "Not found: " in str(cause):
+        if isinstance(cause, exceptions.NotFound) or "Not found: " in str(cause):
             return (
                 f"The tables of {dataset} are not there yet: they come with `make demo` or "
                 "`pulumi up`. If they should be there, check the DATASET that the page was given."
             )
-        if isinstance(cause, Forbidden):
+        if isinstance(cause, exceptions.Forbidden):
             return (
                 f"BigQuery does not let this account read {dataset}: it needs the roles "
                 "bigquery.dataViewer on the dataset and bigquery.jobUser on the project."
             )
-        if isinstance(cause, BadRequest) and "bytesBilledLimitExceeded" in str(cause):
+        if isinstance(cause, exceptions.BadRequest) and "bytesBilledLimitExceeded" in str(cause):
             return (
                 "A query would bill more than its share of what a refresh may bill and was not "
                 "run, so nothing was billed: choose a shorter time."
             )
-        if isinstance(cause, GoogleAPICallError):
+        if isinstance(cause, exceptions.GoogleAPICallError):
             return f"BigQuery refused a query of this page: {_first_line(cause.message or '')}."
         where = self.settings.emulator or "bigquery.googleapis.com"
         return f"BigQuery cannot be reached at {where}: is it running, and is the network up?"

@@ -141,7 +141,7 @@ def test_worst_month_stands_beside_the_price(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
     reader = ViewReader(Settings("p.d", "http://127.0.0.1:9"))
     reader.settings = Settings("p.d", None)
-    said = panels.bill_words([20 * 2**20, 60 * 2**20], reader, 60)
+    said = panels.bill_words(80 * 2**20, reader, 60)
     assert "A refresh bills 80.0 MB" in said
     assert "\\$0.00048 on demand" in said
     assert "\\$20.60 a month if it is open day and night" in said
