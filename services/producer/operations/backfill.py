@@ -19,7 +19,7 @@ from operations.errors import UnavailableError, UnfinishedError, WrongInputError
 from operations.gaps import Gap, Span, joined, open_spans, remaining
 from operations.search import ARCHIVE, DOLLARS, RECENT, GapSearch, SearchProduct, price
 from operations.settings import Settings
-from operations.text import harmless, moment, number, progress, table, tell
+from operations.text import harmless, moment, progress, table, tell
 from operations.topic import TopicPublisher
 from operations.x_account import XAccount
 from producer.messages import Message, now, post_message
@@ -155,8 +155,7 @@ def _fill(
     """Read one span and publish what is missing; return what is complete of it now."""
     published = _publish_posts(topic, search, dataset.posts(search.span))
     print(
-        f"{search.span}: {number(search.read)} posts read ({price(search.read)}), "
-        f"{number(published)} published"
+        f"{search.span}: {search.read:,} posts read ({price(search.read)}), {published:,} published"
     )
     done = Span(search.covered_from, search.span.end)
     if done.start == done.end:
@@ -193,7 +192,7 @@ def _stop(search: GapSearch, options: argparse.Namespace) -> None:
     else:
         left += "a gap still; run the command again to go on"
     if search.failure is None:
-        raise UnfinishedError(f"--max-posts {number(options.max_posts)} is reached: {left}")
+        raise UnfinishedError(f"--max-posts {options.max_posts:,} is reached: {left}")
     if not search.read:
         raise search.failure
     raise type(search.failure)(f"{search.failure}. What was read is published; {left}")
@@ -208,7 +207,7 @@ def _publish_posts(
         messages = [message for line in lines if (message := _message(line, present)) is not None]
         if refusals := [why for why in topic.publish(messages) if why is not None]:
             raise UnavailableError(
-                f"{topic.name} did not take {number(len(refusals))} posts ({refusals[0]}): the gap "
+                f"{topic.name} did not take {len(refusals):,} posts ({refusals[0]}): the gap "
                 "stays open; run the command again (X charges posts of the same UTC day once)"
             )
         published += len(messages)
@@ -249,17 +248,17 @@ def _print_quote(
             expected, how = dataset.expected_posts(search.span), "at the rate before it"
         total += expected
         cost = price(expected)
-        print(f"read  {search.span}: about {number(expected)} posts ({cost}), {how}")
+        print(f"read  {search.span}: about {expected:,} posts ({cost}), {how}")
     if requests := sum(search.counts for search in searches):
-        print(f"paid  ${requests * DOLLARS:,.3f} for {number(requests)} count requests")
+        print(f"paid  ${requests * DOLLARS:,.3f} for {requests:,} count requests")
     print(
-        f"cost  at most {number(cap)} posts, {price(cap)} (--max-posts) by "
+        f"cost  at most {cap:,} posts, {price(cap)} (--max-posts) by "
         f"{product.name}; X charges for posts that are in the table already, too"
     )
     print("note  X's searches return no reposts: these stay missing")
     if total > cap:
         print(
-            f"note  {number(total)} are expected: the newest {number(cap)} would be read, the rest "
+            f"note  {total:,} are expected: the newest {cap:,} would be read, the rest "
             "stays open; raise --max-posts to read all"
         )
 
@@ -272,6 +271,6 @@ def _check_budget(settings: Settings, account: XAccount, max_posts: int) -> None
     if used + max_posts > settings.post_budget:
         free = max(settings.post_budget - used, 0)
         raise WrongInputError(
-            f"--max-posts {max_posts} would pass the month's budget: {number(used)} of "
-            f"{number(settings.post_budget)} posts are used; at most --max-posts {free} fits"
+            f"--max-posts {max_posts} would pass the month's budget: {used:,} of "
+            f"{settings.post_budget:,} posts are used; at most --max-posts {free} fits"
         )

@@ -20,7 +20,7 @@ from operations.dead_letters import LEASE_SECONDS, DeadLetterQueue
 from operations.errors import UnfinishedError
 from operations.letter import DeadLetter
 from operations.settings import Settings
-from operations.text import number, tell
+from operations.text import tell
 from operations.topic import TopicPublisher
 from operations.withdrawals import Kind, Withdrawals, ask, read_file
 from operations.x_account import XAccount
@@ -71,26 +71,23 @@ class _Run:
             self._remove(withdrawals)
         counts, purge = self._counts, self._purge
         print(
-            f"X reports: {number(counts['posts_gone'])} posts and {number(counts['users_gone'])} "
-            f"users gone, {number(counts['locations_scrubbed'])} locations to remove, "
-            f"{number(counts['stale'])} posts edited since (the new version has its own id)"
+            f"X reports: {counts['posts_gone']:,} posts and {counts['users_gone']:,} "
+            f"users gone, {counts['locations_scrubbed']:,} locations to remove, "
+            f"{counts['stale']:,} posts edited since (the new version has its own id)"
         )
         if unclear := counts["unclear"]:
-            print(f"{number(unclear)} lines of the result say nothing known and were passed over")
+            print(f"{unclear:,} lines of the result say nothing known and were passed over")
         letters = self._purge_letters(settled, before)
         would = "" if self._options.yes else "would be "
-        print(
-            f"table: {number(purge.removed)} rows {would}removed, "
-            f"{number(purge.cleared)} {would}cleared"
-        )
-        print(f"dead letters: {number(letters)} {would}removed")
+        print(f"table: {purge.removed:,} rows {would}removed, {purge.cleared:,} {would}cleared")
+        print(f"dead letters: {letters:,} {would}removed")
         if not self._options.yes:
             print("Dry run: nothing was changed. Remove them: the same command with --yes")
             return
         print(_NOTES)
         if purge.left:
             self._problems.append(
-                f"{number(purge.left)} rows are in BigQuery's streaming buffer, where "
+                f"{purge.left:,} rows are in BigQuery's streaming buffer, where "
                 f"nothing can be removed for up to {BUFFER_MINUTES} minutes: run the command again "
                 "after that"
             )
@@ -126,7 +123,7 @@ class _Run:
                 for part in parts(ids, IDS_A_JOB):
                     asked += len(part)
                     yield from ask(account, kind, part)
-                print(f"asked X about {number(asked)} {kind}")
+                print(f"asked X about {asked:,} {kind}")
 
     def _remove(self, found: Withdrawals) -> None:
         self._counts.update(
@@ -174,7 +171,7 @@ class _Run:
                     queue.acknowledge(chosen)
         if unseen := late + sum(map(len, missed)):
             self._problems.append(
-                f"{number(unseen)} dead letters were leased by another subscriber and may "
+                f"{unseen:,} dead letters were leased by another subscriber and may "
                 "hold withdrawn posts: run the command again"
             )
         return removed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import producer
 from operations.dataset import Dataset
-from operations.text import harmless, number
+from operations.text import harmless
 from producer.revision import code_digest
 
 READER = Path(producer.__file__).parent
@@ -42,7 +42,7 @@ def table_differences(dataset: Dataset, expiration_days: int | None) -> tuple[st
                 if columns.get(column["name"]) != column["type"]
             ]
         days = round((milliseconds or 0) / timedelta(days=1).total_seconds() / 1000)
-        kept = f"{number(days)} days" if days else "for ever"
+        kept = f"{days:,} days" if days else "for ever"
         expiry = expiry or f"rows are kept {kept}"
         if expiration_days not in (None, days):
             wrong.append(f"{name} keeps rows {days or 'unlimited'} days, not {expiration_days}")

@@ -20,7 +20,7 @@ from operations.gaps import open_spans
 from operations.monitoring import read_backlog
 from operations.search import RECENT, price
 from operations.settings import Settings
-from operations.text import age, harmless, number
+from operations.text import age, harmless
 from operations.x_account import XAccount
 from producer import database
 from producer.record import integer, json_object, json_objects
@@ -109,12 +109,12 @@ class Examination:
         active = set(self._account.rules())
         missing, strange = wanted - active, active - wanted
         if not missing and not strange:
-            return OK, f"X has exactly the configured rules ({number(len(wanted))})", ""
+            return OK, f"X has exactly the configured rules ({len(wanted):,})", ""
         shown = next(iter(missing or strange))
         return (
             FAIL,
-            f"configured but not on X: {number(len(missing))}; on X but not configured: "
-            f"{number(len(strange))}; such as {shown.tag or shown.value[:60]!r}",
+            f"configured but not on X: {len(missing):,}; on X but not configured: "
+            f"{len(strange):,}; such as {shown.tag or shown.value[:60]!r}",
             "end what else sets rules for this app (its posts are paid for); the reader sends its "
             "own within ten minutes, and at a restart",
         )
@@ -125,9 +125,9 @@ class Examination:
         limits = {"X's cap": integer(self._usage.get("project_cap")) or 0}
         if self._settings.post_budget:
             limits["the budget"] = self._settings.post_budget
-        seen = f"{number(used)} posts used this month ({price(used)})"
+        seen = f"{used:,} posts used this month ({price(used)})"
         for name, limit in limits.items():
-            seen += f", {used / limit:.0%} of {name} of {number(limit)}" if limit else ""
+            seen += f", {used / limit:.0%} of {name} of {limit:,}" if limit else ""
         if not self._settings.post_budget:
             seen += "; POST_BUDGET is not set"
         share = max((used / limit for limit in limits.values() if limit), default=0.0)
@@ -151,8 +151,8 @@ class Examination:
             return FAIL, f"{path} cannot be read: {error}", todo
         waiting = max(self._at.timestamp() - oldest / 1e6, 0.0) if messages else 0.0
         seen = (
-            f"posts used by the reader's own count: {number(used)}; waiting to be published: "
-            f"{number(messages)}, the oldest {age(waiting)}"
+            f"posts used by the reader's own count: {used:,}; waiting to be published: "
+            f"{messages:,}, the oldest {age(waiting)}"
         )
         if paused:
             return WARN, f"{seen}; paused by the budget", "raise tweets:postBudget, or wait"
@@ -179,7 +179,7 @@ class Examination:
             return WARN, "no post of the last seven days is in the table", "see `connection`, rules"
         silent = max((self._at.replace(tzinfo=None) - newest).total_seconds(), 0.0)
         rate = self._per_second
-        seen = f"newest post {age(silent)} old, {number(self._posts['last_day'])} in 24 hours"
+        seen = f"newest post {age(silent)} old, {self._posts['last_day']:,} in 24 hours"
         # How probable so long a silence is at this rate, were posts independent of each other.
         chance = math.exp(-rate * max(silent - 60, 0)) if rate else 0.0
         state = OK if chance > 1e-3 else WARN if chance > 1e-9 else FAIL
@@ -201,8 +201,8 @@ class Examination:
         rows, letters = int(self._posts["today"]), int(row["letters"])
         lost = charged - rows - letters
         seen = (
-            f"today X charged {number(charged)} posts; {number(rows)} are rows, {number(letters)} "
-            f"became dead letters, {number(max(lost, 0))} are missing"
+            f"today X charged {charged:,} posts; {rows:,} are rows, {letters:,} "
+            f"became dead letters, {max(lost, 0):,} are missing"
         )
         # What comes in two minutes may be on its way still.
         on_the_way = 120 * self._per_second + 10
@@ -216,7 +216,7 @@ class Examination:
         found = read_backlog(settings.monitoring_endpoint, settings.sink_subscription)
         if found is None:
             return WARN, "Cloud Monitoring has no figure of the sink's subscription", "check TOPIC"
-        seen = f"waiting for the sink: {number(found.messages)}, the oldest {age(found.oldest)}"
+        seen = f"waiting for the sink: {found.messages:,}, the oldest {age(found.oldest)}"
         state = FAIL if found.oldest > 600 else WARN if found.oldest > 60 else OK
         todo = "see the function's log (pulumi stack output sinkLogsCommand) and BigQuery's status"
         return state, seen, todo
@@ -231,13 +231,13 @@ class Examination:
             "WHERE `at` >= @week AND kind = 'dead_letter' GROUP BY 1 ORDER BY 2 DESC",
             week=self._at - 7 * _DAY,
         )
-        said = ", ".join(f"{number(row['letters'])} {row['reason']}" for row in reasons)
+        said = ", ".join(f"{row['letters']:,} {row['reason']}" for row in reasons)
         seen = f"set aside in seven days: {said or 'none'}"
         if found is None:
             return WARN, f"{seen}; how many wait is not known to Cloud Monitoring", "check the name"
         state = WARN if found.messages else OK
         todo = "tweets redrive list, mend the cause, tweets redrive send --yes (kept seven days)"
-        return state, f"waiting: {number(found.messages)}; {seen}", todo
+        return state, f"waiting: {found.messages:,}; {seen}", todo
 
     def gaps(self) -> _Answer:
         """No gap of the stream is open."""
@@ -249,11 +249,11 @@ class Examination:
         seconds = sum(span.length.total_seconds() for span in spans)
         posts = sum(self._dataset.expected_posts(span) for span in spans)
         seen = (
-            f"open gaps of the last 30 days: {number(len(spans))}, {age(seconds)} in all, about "
-            f"{number(posts)} posts or {price(posts)} to fill"
+            f"open gaps of the last 30 days: {len(spans):,}, {age(seconds)} in all, about "
+            f"{posts:,} posts or {price(posts)} to fill"
         )
         old = sum(span.end <= RECENT.oldest(self._at) for span in spans)
-        further = f" (--archive for {number(old)} of them)" if old else ""
+        further = f" (--archive for {old:,} of them)" if old else ""
         return WARN, seen, f"tweets backfill lists them, tweets backfill --all fills them{further}"
 
     def table(self) -> _Answer:

@@ -16,7 +16,7 @@ from operations.dead_letters import DeadLetterQueue
 from operations.errors import UnavailableError, WrongInputError
 from operations.letter import DeadLetter
 from operations.settings import Settings
-from operations.text import harmless, moment, number, progress, table
+from operations.text import harmless, moment, progress, table
 from operations.topic import TopicPublisher
 from producer.messages import Message, now, post_message
 from producer.parsing import LineError, parse
@@ -40,12 +40,12 @@ def list_letters(settings: Settings, options: argparse.Namespace) -> None:
         print("No dead letters.")
         return
     rows = [
-        (*key, number(count), moment(oldest), moment(newest))
+        (*key, f"{count:,}", moment(oldest), moment(newest))
         for key, (count, oldest, newest) in sorted(groups.items(), key=lambda item: -item[1][0])
     ]
     print(table(("REASON", "SOURCE", "KIND", "COUNT", "OLDEST", "NEWEST"), rows))
     total = sum(count for count, _, _ in groups.values())
-    print(f"{number(total)} dead letters. One of them in full: tweets redrive show ID")
+    print(f"{total:,} dead letters. One of them in full: tweets redrive show ID")
     print("Send them again: tweets redrive send (--reason R | --id ID | all by default) --yes")
 
 
@@ -94,8 +94,8 @@ def send_letters(settings: Settings, options: argparse.Namespace) -> None:
     _report(sent, kept, topic.name, acted=options.yes)
     if queue.newer:
         print(
-            f"left: {number(queue.newer)} dead letters came while this ran, "
-            f"{number(queue.returned)} of them sent before and refused again: "
+            f"left: {queue.newer:,} dead letters came while this ran, "
+            f"{queue.returned:,} of them sent before and refused again: "
             "look at the reason (tweets redrive list)"
         )
     if missing:
@@ -131,7 +131,7 @@ def _send(
     )
     if refusals := [refused for refused in outcomes if refused is not None]:
         raise UnavailableError(
-            f"{topic.name} did not take {number(len(refusals))} of {number(len(ready))} messages "
+            f"{topic.name} did not take {len(refusals):,} of {len(ready):,} messages "
             f"({refusals[0]}): they are dead letters still; run the command again"
         )
 
@@ -152,14 +152,14 @@ def _report(sent: Counter[str], kept: Counter[str], topic: str, *, acted: bool) 
     for note, _ in kept.most_common(20):
         print(f"kept: {harmless(note)}")
     if len(kept) > 20:
-        print(f"kept: {number(len(kept) - 20)} more of this kind")
+        print(f"kept: {len(kept) - 20:,} more of this kind")
     total = sum(sent.values())
     for reason, count in sent.most_common():
-        print(f"{number(count)} {reason}")
+        print(f"{count:,} {reason}")
     if acted:
-        print(f"{number(total)} sent to {topic}, {number(sum(kept.values()))} kept.")
+        print(f"{total:,} sent to {topic}, {sum(kept.values()):,} kept.")
     else:
-        print(f"Dry run: {number(total)} would be sent to {topic}. Nothing was changed.")
+        print(f"Dry run: {total:,} would be sent to {topic}. Nothing was changed.")
         print("Send them: the same command with --yes")
 
 
@@ -176,7 +176,7 @@ def _page(letter: DeadLetter) -> str:
         f"detail      {letter.attributes.get('dead_letter_detail', '')}",
         "attributes",
         *(f"  {name} = {value}" for name, value in sorted(letter.attributes.items())),
-        f"data ({number(len(letter.data))} bytes)",
+        f"data ({len(letter.data):,} bytes)",
         data,
     ]
     return harmless("\n".join(lines))

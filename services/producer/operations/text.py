@@ -13,7 +13,7 @@ def tell(line: str) -> None:
 def progress(before: int, now: int, what: str) -> int:
     """Tell how many there are where one more thousand is passed; return `now`."""
     if now // 1000 > before // 1000:
-        tell(f"{number(now)} {what} ...")
+        tell(f"{now:,} {what} ...")
     return now
 
 
@@ -37,11 +37,6 @@ def harmless(text: str) -> str:
     return "".join(
         letter if letter == "\n" or letter.isprintable() else ascii(letter)[1:-1] for letter in text
     )
-
-
-def number(count: int) -> str:
-    """Return 1234567 as 1,234,567."""
-    return f"{count:,}"
 
 
 def age(seconds: float) -> str:

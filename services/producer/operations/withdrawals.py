@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from operations.errors import UnavailableError, UnfinishedError, WrongInputError
-from operations.text import harmless, number, tell
+from operations.text import harmless, tell
 from operations.x_account import XAccount
 from producer.record import integer, json_object, json_objects
 
@@ -123,8 +123,11 @@ def ask(account: XAccount, kind: Kind, ids: "array[int]") -> Iterator[Withdrawal
         "POST", _ROUTE, json={"type": kind, "name": _JOB_NAME}
     )
     job = _checked(made)
-    tell(f"asking X about {number(len(ids))} {kind} ...")
-    account.put(_address(job, "upload_url"), io.BytesIO(b"".join(b"%d\n" % item for item in ids)))
+    tell(f"asking X about {len(ids):,} {kind} ...")
+    body = io.BytesIO()
+    body.writelines(b"%d\n" % item for item in ids)
+    body.seek(0)
+    account.put(_address(job, "upload_url"), body)
     yield _result(account, kind, job)
 
 

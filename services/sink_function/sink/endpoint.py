@@ -58,25 +58,24 @@ class MessageWriter:
     async def write(self, message: PushedMessage) -> Response:
         """Write one message and answer; see the module's table."""
         try:
-            kind = message.attributes.get("kind", "")
-            if kind not in self._routes:
-                known = " or ".join(self._routes)
-                raise PoisonError(  # noqa: TRY301 - one place decides what becomes of poison
-                    "malformed_message", f"attribute kind is {kind[:50]!r}, must be {known}"
-                )
-            await self._commit(message, *self._routes[kind])
+            await self._commit(message)
         except PoisonError as poison:
             return await self._bury(message, poison)
         return _DONE
 
-    async def _commit(
-        self, message: PushedMessage, schema: TableSchema, committer: Committer
-    ) -> None:
+    async def _commit(self, message: PushedMessage) -> None:
         """Write the row; without its JSON column where that alone keeps it out.
 
         Raises:
             PoisonError: partly_written in that case, since the message is not whole in its row.
         """
+        kind = message.attributes.get("kind", "")
+        if kind not in self._routes:
+            known = " or ".join(self._routes)
+            raise PoisonError(
+                "malformed_message", f"attribute kind is {kind[:50]!r}, must be {known}"
+            )
+        schema, committer = self._routes[kind]
         row = schema.row(message)
         try:
             await committer.commit(row)

@@ -196,20 +196,15 @@ def _taken(column: Column, value: Any, unknown: list[str]) -> Any:
     A JSON number is a double to many readers; BigQuery asks for 64-bit integers as strings
     (https://cloud.google.com/bigquery/docs/reference/rest/v2/tabledata/insertAll).
     """
-    if column.kind == "INTEGER":
-        if type(value) is int:
-            return str(value)
-        if type(value) is list:
-            return [str(item) if type(item) is int else item for item in value]
-    if column.fields:
-        if type(value) is list and column.repeated:
-            return [_known(column, item, unknown) for item in value]
-        return _known(column, value, unknown)
-    return value
+    if type(value) is list and column.repeated:
+        return [_single(column, item, unknown) for item in value]
+    return _single(column, value, unknown)
 
 
-def _known(column: Column, value: Any, unknown: list[str]) -> Any:
-    if type(value) is not dict:
+def _single(column: Column, value: Any, unknown: list[str]) -> Any:
+    if column.kind == "INTEGER" and type(value) is int:
+        return str(value)
+    if type(value) is not dict or not column.fields:
         return value
     unknown += value.keys() - column.fields.keys()
     return {
