@@ -137,16 +137,10 @@ class Kept(Generic[Key, Value]):
     Args:
         ask: gives the answer.
         fresh: seconds for which an answer to this question serves.
-        clock: seconds, monotonic.
     """
 
-    def __init__(
-        self,
-        ask: Callable[[Key], Value],
-        fresh: Callable[[Key], float],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._ask, self._fresh, self._clock = ask, fresh, clock
+    def __init__(self, ask: Callable[[Key], Value], fresh: Callable[[Key], float]) -> None:
+        self._ask, self._fresh = ask, fresh
         self._slots: OrderedDict[Key, _Slot[Value]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -158,13 +152,13 @@ class Kept(Generic[Key, Value]):
             if len(self._slots) > _VIEWS:
                 self._slots.popitem(last=False)
         with slot.lock:
-            started = self._clock()
+            started = time.monotonic()
             if started >= slot.again_at:
                 try:
                     slot.value, slot.fault = self._ask(key), ""
                 except WarehouseError as error:
                     slot.fault = str(error)
-                ended = self._clock()
+                ended = time.monotonic()
                 # A viewer's own timer may come a moment early.
                 rest = max(0.9 * self._fresh(key), (ended - started) / _BUSY_SHARE)
                 slot.again_at = started + rest

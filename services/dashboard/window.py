@@ -8,16 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from warehouse import Value
 
-# Length of a bar of the time line by the span that is looked at; about 60 to 120 bars.
-_BUCKETS = (
-    (timedelta(minutes=5), 5),
-    (timedelta(minutes=15), 10),
-    (timedelta(hours=1), 60),
-    (timedelta(hours=6), 300),
-    (timedelta(days=1), 900),
-    (timedelta(days=7), 7_200),
-)
-_LONGEST_BUCKET = 6 * 3_600
+# Seconds of a bar of the time line: the shortest that makes less than 120 of them.
+_BARS = (5, 10, 60, 300, 900, 7_200, 21_600)
 
 
 def utc(moment: datetime) -> datetime:
@@ -64,7 +56,8 @@ class Window:
     @property
     def bucket(self) -> int:
         """Seconds of one bar of the time line."""
-        return next((seconds for limit, seconds in _BUCKETS if self.span <= limit), _LONGEST_BUCKET)
+        length = self.span.total_seconds()
+        return next((bar for bar in _BARS if length < 120 * bar), _BARS[-1])
 
     def holds(self, start: datetime) -> bool:
         """Whether all of the bar that begins at `start` (UTC, no zone) lies within."""

@@ -41,8 +41,7 @@ def backfill(settings: Settings, options: argparse.Namespace) -> None:
     """
     at = datetime.now(UTC)
     dataset = Dataset(settings.dataset)
-    since = at - timedelta(days=_LISTED_DAYS)
-    gaps, covered = dataset.gaps(since), dataset.backfilled(since)
+    gaps, covered = dataset.gaps(at - timedelta(days=_LISTED_DAYS))
     product = ARCHIVE if options.archive else RECENT
     wanted = _wanted(options, gaps, covered)
     if wanted is None:

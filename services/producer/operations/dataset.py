@@ -42,7 +42,7 @@ class Dataset:
         self._client = bigquery.Client(project=project, credentials=credentials)
         self._dataset = dataset
 
-    def rows(self, sql: str, **values: "datetime | str | array[int]") -> Iterable[Any]:
+    def rows(self, sql: str, **values: "datetime | array[int]") -> Iterable[Any]:
         """Return the rows of a query: the dataset as ${dataset}, a value as @name.
 
         A moment without a zone is a DATETIME, in UTC as the columns are; one with a zone is a
@@ -62,22 +62,21 @@ class Dataset:
         )
         return rows
 
-    def gaps(self, since: datetime, kind: str = "gap") -> list[Gap]:
-        """Return the gaps (or other intervals) recorded since a moment, oldest first."""
-        rows = self.rows(
-            "SELECT event_id, gap_from, gap_to, reason FROM `${dataset}.stream_events_latest` "
-            "WHERE `at` >= @since AND kind = @kind AND gap_from < gap_to ORDER BY gap_from",
+    def gaps(self, since: datetime) -> tuple[list[Gap], list[Span]]:
+        """Return the gaps recorded since a moment, oldest first, and what backfills cover."""
+        gaps, covered = list[Gap](), list[Span]()
+        for row in self.rows(
+            "SELECT kind, event_id, gap_from, gap_to, COALESCE(reason, 'unknown') AS reason "
+            "FROM `${dataset}.stream_events_latest` WHERE `at` >= @since "
+            "AND kind IN ('gap', 'backfilled') AND gap_from < gap_to ORDER BY gap_from",
             since=since,
-            kind=kind,
-        )
-        return [
-            Gap(row["event_id"], Span(row["gap_from"], row["gap_to"]), row["reason"] or "unknown")
-            for row in rows
-        ]
-
-    def backfilled(self, since: datetime) -> list[Span]:
-        """Return what backfills have covered, of those recorded since a moment."""
-        return [gap.span for gap in self.gaps(since, "backfilled")]
+        ):
+            span = Span(row["gap_from"], row["gap_to"])
+            if row["kind"] == "gap":
+                gaps.append(Gap(row["event_id"], span, row["reason"]))
+            else:
+                covered.append(span)
+        return gaps, covered
 
     def posts(self, span: Span) -> dict[int, frozenset[str] | None]:
         """Return the ids of the posts that X created within a span and that are here.
@@ -170,11 +169,9 @@ def parts(ids: Iterable[int], size: int) -> Iterator["array[int]"]:
         yield part
 
 
-def _parameter(name: str, value: "datetime | str | array[int]") -> Any:
+def _parameter(name: str, value: "datetime | array[int]") -> Any:
     if isinstance(value, array):
         return bigquery.ArrayQueryParameter(name, "INT64", value.tolist())
-    if isinstance(value, str):
-        return bigquery.ScalarQueryParameter(name, "STRING", value)
     return bigquery.ScalarQueryParameter(name, "TIMESTAMP" if value.tzinfo else "DATETIME", value)
 
 

@@ -122,15 +122,16 @@ class Examination:
     def budget(self) -> _Answer:
         """Posts used this month against the budget and X's cap."""
         used = integer(self._usage["project_usage"]) or 0
-        limits = {"X's cap": integer(self._usage.get("project_cap")) or 0}
-        if self._settings.post_budget:
-            limits["the budget"] = self._settings.post_budget
+        limits = {
+            "X's cap": integer(self._usage.get("project_cap")),
+            "the budget": self._settings.post_budget,
+        }
+        shares = {f"{name} of {limit:,}": used / limit for name, limit in limits.items() if limit}
         seen = f"{used:,} posts used this month ({price(used)})"
-        for name, limit in limits.items():
-            seen += f", {used / limit:.0%} of {name} of {limit:,}" if limit else ""
+        seen += "".join(f", {share:.0%} of {name}" for name, share in shares.items())
         if not self._settings.post_budget:
             seen += "; POST_BUDGET is not set"
-        share = max((used / limit for limit in limits.values() if limit), default=0.0)
+        share = max(shares.values(), default=0.0)
         state = FAIL if share >= 1 else WARN if share >= 0.8 else OK
         reset = self._usage.get("cap_reset_day")
         return state, seen, f"raise it (tweets:postBudget, X's console), or wait for day {reset}"
@@ -145,7 +146,7 @@ class Examination:
                 ).fetchone()
                 kept = store.execute("SELECT value FROM state WHERE name = 'budget'").fetchone()
             budget = json.loads(kept[0]) if kept else {}
-            used, paused = budget.get("used", 0), budget.get("paused") is True
+            used, paused = integer(budget.get("used")) or 0, budget.get("paused") is True
         except (*database.UNREADABLE, ValueError, AttributeError) as error:
             todo = "the reader's log says what it did about it"
             return FAIL, f"{path} cannot be read: {error}", todo
@@ -241,9 +242,7 @@ class Examination:
 
     def gaps(self) -> _Answer:
         """No gap of the stream is open."""
-        since = self._at - 30 * _DAY
-        covered = self._dataset.backfilled(since)
-        spans = open_spans(self._dataset.gaps(since), covered)
+        spans = open_spans(*self._dataset.gaps(self._at - 30 * _DAY))
         if not spans:
             return OK, "no gap of the last 30 days is open", ""
         seconds = sum(span.length.total_seconds() for span in spans)
