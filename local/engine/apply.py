@@ -1,9 +1,9 @@
 """Where each resource of the program goes on this machine: one table to apply, one to explain.
 
 `APPLIERS` is in the order of application: the function first, since it takes longest to start,
-and the producer last. Within a type, resources keep the program's order, so a view comes after
-what it reads. A type in neither table is listed as having no local
-counterpart: nothing is skipped silently.
+and the pod last. Within a type, resources keep the program's order, so a view comes after what it
+reads. A type in neither table is listed as having no local counterpart: nothing is skipped
+silently.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from google.cloud import bigquery
 
-from local.engine.program import Resource
+from local.engine.program import Program, Resource
 from local.engine.tables import create_dataset, create_table
 from local.engine.topics import Messaging
 from local.machine.errors import StackError
@@ -33,9 +33,9 @@ class Placement:
     note: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class Targets:
-    """What resources are applied to, and what later resources need of earlier ones.
+    """What resources are applied to.
 
     Attributes:
         messaging: where topics and subscriptions go.
@@ -43,9 +43,6 @@ class Targets:
         start_function: starts the inputs of a Function with its source archive.
         start_pod: starts the inputs of a Deployment with what its pod may refer to.
         function_url: where the function is on this machine.
-        cluster: what was applied for the pod so far.
-        archives: source archives by object name.
-        declared_url: where the cloud would have the function, once it is applied.
     """
 
     messaging: Messaging
@@ -53,90 +50,78 @@ class Targets:
     start_function: Callable[[Mapping[str, Any], Path], None]
     start_pod: Callable[[Mapping[str, Any], PodContext], None]
     function_url: str
-    cluster: PodContext = field(default_factory=PodContext)
-    archives: dict[str, Path] = field(default_factory=dict)
-    declared_url: str = ""
 
 
-def _subscription(ground: Targets, resource: Resource) -> str:
+_OBJECT = "gcp:storage/bucketObject:BucketObject"
+_FUNCTION = "gcp:cloudfunctionsv2/function:Function"
+_SECRET_VERSION = "gcp:secretmanager/secretVersion:SecretVersion"  # noqa: S105
+_IMAGE = "docker-build:index:Image"
+_CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
+_SECRET_PROVIDER = "kubernetes:secrets-store.csi.x-k8s.io/v1:SecretProviderClass"  # noqa: S105
+
+
+def _subscription(ground: Targets, resource: Resource, program: Program) -> str:
     declared = (resource.inputs.get("pushConfig") or {}).get("pushEndpoint")
     if not declared:
         return ground.messaging.create_subscription(resource.inputs)
-    if not ground.declared_url or not str(declared).startswith(ground.declared_url):
-        raise StackError(
-            f"subscription {resource.name} pushes to {declared}, which is not the function "
-            f"({ground.declared_url or 'none is declared'}): nothing here would answer."
-        )
-    local = ground.function_url + str(declared).removeprefix(ground.declared_url)
-    return f"{ground.messaging.create_subscription(resource.inputs, local)}, push to {local}"
+    urls = [each.outputs["serviceConfig"]["uri"] for each in program.of_type(_FUNCTION)]
+    for url in urls:
+        if declared.startswith(url):
+            local = ground.function_url + declared.removeprefix(url)
+            name = ground.messaging.create_subscription(resource.inputs, local)
+            return f"{name}, push to {local}"
+    raise StackError(
+        f"subscription {resource.name} pushes to {declared}, which is not the function "
+        f"({', '.join(urls) or 'none is declared'}): nothing here would answer."
+    )
 
 
-def _archive(ground: Targets, resource: Resource) -> str:
-    if "content" in resource.inputs:
-        return "not needed: nothing here loads it"
-    source = resource.inputs.get("source")
-    if not isinstance(source, (str, Path)):
-        raise StackError(f"{resource.name}: the source archive is not a file: {source!r}")
-    ground.archives[str(resource.inputs["name"])] = Path(source)
-    return "unpacked for the function"
-
-
-def _function(ground: Targets, resource: Resource) -> str:
+def _function(ground: Targets, resource: Resource, program: Program) -> str:
     source = resource.inputs["buildConfig"]["source"]["storageSource"]["object"]
-    if source not in ground.archives:
+    archives = {each.inputs["name"]: each.inputs for each in program.of_type(_OBJECT)}
+    if "source" not in archives.get(source, ()):
         raise StackError(f"function {resource.name}: no BucketObject {source!r} is declared.")
-    ground.start_function(resource.inputs, ground.archives[source])
-    ground.declared_url = resource.outputs["serviceConfig"]["uri"]
+    ground.start_function(resource.inputs, Path(archives[source]["source"]))
     return "functions-framework on this machine"
 
 
-def _image(ground: Targets, resource: Resource) -> str:
-    location = (resource.inputs.get("context") or {}).get("location")
-    if not location:
-        raise StackError(f"{resource.name}: the image declares no build context.")
-    ground.cluster.context = Path(location)
-    return f"run from its build context {Path(location).name}/, not built"
+def _deployment(ground: Targets, resource: Resource, program: Program) -> str:
+    def named(kind: str, part: str) -> dict[str, Any]:
+        # By the name that the cloud gives where none is declared.
+        found = program.of_type(kind)
+        return {each.outputs["metadata"]["name"]: each.inputs.get(part) or {} for each in found}
 
-
-def _secret_version(ground: Targets, resource: Resource) -> str:
-    ground.cluster.secrets[str(resource.inputs["secret"])] = str(resource.inputs["secretData"])
-    return "a file that only you can read"
-
-
-def _config_map(ground: Targets, resource: Resource) -> str:
-    ground.cluster.config_maps[_name(resource)] = resource.inputs.get("data") or {}
-    return "files"
-
-
-def _secret_provider(ground: Targets, resource: Resource) -> str:
-    ground.cluster.secret_providers[_name(resource)] = resource.inputs.get("spec") or {}
-    return "which secret goes into which file"
-
-
-def _deployment(ground: Targets, resource: Resource) -> str:
-    ground.start_pod(resource.inputs, ground.cluster)
+    images = [Path(each.inputs["context"]["location"]) for each in program.of_type(_IMAGE)]
+    secrets = [each.inputs for each in program.of_type(_SECRET_VERSION)]
+    context = PodContext(
+        config_maps=named(_CONFIG_MAP, "data"),
+        secrets={each["secret"]: each["secretData"] for each in secrets},
+        secret_providers=named(_SECRET_PROVIDER, "spec"),
+        context=images[0] if images else None,
+    )
+    ground.start_pod(resource.inputs, context)
     return "a process with its command, environment and volumes"
 
 
-def _name(resource: Resource) -> str:
-    return str(resource.outputs["metadata"]["name"])  # the cloud chooses one where none is declared
-
-
-APPLIERS: dict[str, Callable[[Targets, Resource], str]] = {
-    "gcp:storage/bucketObject:BucketObject": _archive,
-    "gcp:cloudfunctionsv2/function:Function": _function,
-    "gcp:pubsub/topic:Topic": lambda to, each: to.messaging.create_topic(each.inputs),
+Applier = Callable[[Targets, Resource, Program], str]
+APPLIERS: dict[str, Applier] = {
+    _FUNCTION: _function,
+    "gcp:pubsub/topic:Topic": lambda to, each, _: to.messaging.create_topic(each.inputs),
     "gcp:pubsub/subscription:Subscription": _subscription,
-    "gcp:bigquery/dataset:Dataset": lambda ground, each: create_dataset(
-        ground.bigquery, each.inputs
-    ),
-    "gcp:bigquery/table:Table": lambda to, each: create_table(to.bigquery, each.inputs),
-    "gcp:secretmanager/secretVersion:SecretVersion": _secret_version,
-    "docker-build:index:Image": _image,
-    "kubernetes:core/v1:ConfigMap": _config_map,
-    "kubernetes:secrets-store.csi.x-k8s.io/v1:SecretProviderClass": _secret_provider,
-    "kubernetes:core/v1:PersistentVolumeClaim": lambda *_: "a directory",
+    "gcp:bigquery/dataset:Dataset": lambda to, each, _: create_dataset(to.bigquery, each.inputs),
+    "gcp:bigquery/table:Table": lambda to, each, _: create_table(to.bigquery, each.inputs),
     "kubernetes:apps/v1:Deployment": _deployment,
+    # The function and the pod look at the rest.
+    _OBJECT: lambda _, each, __: (
+        "unpacked for the function" if "source" in each.inputs else "nothing here loads it"
+    ),
+    _SECRET_VERSION: lambda *_: "a file that only you can read",
+    _IMAGE: lambda _, each, __: (
+        f"run from its build context {Path(each.inputs['context']['location']).name}/, not built"
+    ),
+    _CONFIG_MAP: lambda *_: "files",
+    _SECRET_PROVIDER: lambda *_: "which secret goes into which file",
+    "kubernetes:core/v1:PersistentVolumeClaim": lambda *_: "a directory",
 }
 
 _IAM = "no identities on one machine"
@@ -173,18 +158,16 @@ def apply(resources: Iterable[Resource], ground: Targets) -> list[Placement]:
     Raises:
         StackError: a resource that a stand-in refuses, with its name.
     """
-    waiting = [each for each in resources if each.custom]
+    program = Program([each for each in resources if each.custom])
     placements = []
     for kind, applier in APPLIERS.items():
-        for resource in waiting:
-            if resource.type == kind:
-                try:
-                    placements.append(Placement(resource, "applied", applier(ground, resource)))
-                except (KeyError, TypeError, json.JSONDecodeError) as error:
-                    raise StackError(
-                        f"{kind} {resource.name}: not as expected: {error!r}"
-                    ) from error
-    for resource in waiting:
+        for resource in program.of_type(kind):
+            try:
+                note = applier(ground, resource, program)
+            except (KeyError, TypeError, json.JSONDecodeError) as error:
+                raise StackError(f"{kind} {resource.name}: not as expected: {error!r}") from error
+            placements.append(Placement(resource, "applied", note))
+    for resource in program.resources:
         if resource.type not in APPLIERS:
             usual = _IAM if _IDENTITY.search(resource.type) else "no local counterpart"
             note = CLOUD_ONLY.get(resource.type, usual)
