@@ -101,7 +101,10 @@ class Launcher:
             "HOST": "127.0.0.1",
         }
         folder, state = self._scratch / "producer", self._state / "producer"
-        launch = pod_launch(inputs, cluster, folder, state, self._ports["producer"], overrides)
+        try:
+            launch = pod_launch(inputs, cluster, folder, state, self._ports["producer"], overrides)
+        except StackError as error:
+            raise StackError(f"the Deployment can't run on this machine: {error}") from error
         self.wait_ready("x")
         if "function" in self.processes:
             self.wait_ready("function")

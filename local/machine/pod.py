@@ -58,30 +58,26 @@ def pod_launch(
     """
     name = str((deployment.get("metadata") or {}).get("name") or "producer")
     pod = deployment["spec"]["template"]["spec"]
-    containers = pod["containers"]
-    if len(containers) != 1:
-        raise StackError(
-            f"Deployment {name}: the local stack runs one container, not {len(containers)}."
-        )
-    container = containers[0]
+    if len(pod["containers"]) != 1:
+        raise StackError(f"the local stack runs one container, not {len(pod['containers'])}.")
+    (container,) = pod["containers"]
     if cluster.context is None:
         raise StackError(
-            f"Deployment {name}: no docker-build Image is declared, so the local stack does not "
-            "know the code of its container; unset `tweets:image`."
+            "no docker-build Image is declared, so the local stack does not know the code of "
+            "its container; unset `tweets:image`."
         )
     if not container.get("command"):
-        raise StackError(f"Deployment {name}: the container declares no command.")
+        raise StackError("the container declares no command.")
     volumes = {volume["name"]: volume for volume in pod.get("volumes") or []}
     mounts: dict[str, Path] = {}
     for mount in container.get("volumeMounts") or []:
         if mount["name"] not in volumes:
-            raise StackError(
-                f"Deployment {name}: volume {mount['name']!r} is mounted, not declared."
-            )
-        directory = _volume(name, volumes[mount["name"]], cluster, folder / "volumes", state)
+            raise StackError(f"volume {mount['name']!r} is mounted, not declared.")
+        directory = _volume(volumes[mount["name"]], cluster, folder / "volumes", state)
         mounts[mount["mountPath"].rstrip("/")] = directory
     env = Runtime(folder / "runtime", cluster.context / "requirements.txt").env
-    env |= {key: _local(value, mounts) for key, value in _environment(name, container).items()}
+    for key, value in _environment(name, container).items():
+        env[key] = _local(value, mounts)
     env |= {"PORT": str(port), **overrides}
     words = [*container["command"], *(container.get("args") or [])]
     # A copy, as a container has: bytecode in the context would change what the next build hashes.
@@ -93,7 +89,7 @@ def pod_launch(
 def _environment(name: str, container: Mapping[str, Any]) -> dict[str, str]:
     env: dict[str, str] = {}
     if container.get("envFrom"):
-        raise StackError(f"Deployment {name}: envFrom has no local counterpart.")
+        raise StackError("envFrom has no local counterpart.")
     for variable in container.get("env") or []:
         key, source = variable["name"], variable.get("valueFrom")
         if not source:
@@ -101,46 +97,38 @@ def _environment(name: str, container: Mapping[str, Any]) -> dict[str, str]:
         elif source == {"fieldRef": {"fieldPath": "metadata.name"}}:
             env[key] = f"{name}-local"
         else:
-            raise StackError(f"Deployment {name}: {key} from {source} has no local counterpart.")
+            raise StackError(f"{key} from {source} has no local counterpart.")
     return env
 
 
-def _volume(
-    name: str, volume: Mapping[str, Any], cluster: PodContext, folder: Path, state: Path
-) -> Path:
+def _volume(volume: Mapping[str, Any], cluster: PodContext, folder: Path, state: Path) -> Path:
     """The local directory of a volume, filled as Kubernetes would fill it."""
     directory = folder / str(volume["name"])
     if "configMap" in volume:
         config_map = volume["configMap"]["name"]
         if config_map not in cluster.config_maps:
-            raise StackError(f"Deployment {name} refers to ConfigMap {config_map!r}, not declared.")
+            raise StackError(f"ConfigMap {config_map!r} is not declared.")
         _write(directory, cluster.config_maps[config_map].items(), 0o644)
     elif "csi" in volume:
         provider = volume["csi"]["volumeAttributes"].get("secretProviderClass")
-        _write(directory, _provided_secrets(name, provider, cluster), 0o600)
+        _write(directory, _provided_secrets(provider, cluster), 0o600)
     elif "persistentVolumeClaim" in volume or "emptyDir" in volume:
         directory = state / str(volume["name"])
         directory.mkdir(parents=True, exist_ok=True)
     else:
         kind = ", ".join(sorted(set(volume) - {"name"}))
-        raise StackError(
-            f"Deployment {name}: volume {volume['name']!r} ({kind}) has no local counterpart."
-        )
+        raise StackError(f"volume {volume['name']!r} ({kind}) has no local counterpart.")
     return directory
 
 
-def _provided_secrets(
-    name: str, provider: str | None, cluster: PodContext
-) -> Iterable[tuple[str, str]]:
+def _provided_secrets(provider: str | None, cluster: PodContext) -> Iterable[tuple[str, str]]:
     """File and payload of each secret that a SecretProviderClass mounts.
 
     `spec.parameters.secrets` is YAML: a list of {resourceName, path}
     (cloud.google.com/secret-manager/docs/secret-manager-managed-csi-component).
     """
     if provider not in cluster.secret_providers:
-        raise StackError(
-            f"Deployment {name} refers to SecretProviderClass {provider!r}, not declared."
-        )
+        raise StackError(f"SecretProviderClass {provider!r} is not declared.")
     parameters = cluster.secret_providers[provider].get("parameters") or {}
     for entry in yaml.safe_load(parameters.get("secrets") or "[]"):
         secret = str(entry["resourceName"]).split("/versions/")[0]
