@@ -109,11 +109,9 @@ class LocalStack:
             if self.supervisor.failure is None:
                 self.supervisor.end()
                 self.processes["producer"].stop()
-                deadline = time.monotonic() + DRAIN_SECONDS
+                deadline, taker = time.monotonic() + DRAIN_SECONDS, self.processes["bigquery"]
                 # A BigQuery that is held down takes nothing more, and is not asked.
-                while self.processes["bigquery"].running and self.backlog():
-                    if time.monotonic() > deadline:
-                        break
+                while taker.running and time.monotonic() < deadline and self.backlog():
                     time.sleep(0.2)
 
     @property

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from local.machine.errors import BadInputError, StackError
-from local.machine.watchdog import Watchdog, signal_group
+from local.machine.watchdog import Watchdog, kill_group
 
 READY = re.compile(r"^ready (\S+)", re.MULTILINE)
 STAND_INS = ("x", "pubsub", "bigquery")
@@ -182,7 +182,7 @@ class Process:
     def kill(self) -> None:
         """SIGKILL to the whole process group, as a lost machine would end it."""
         if self._child is not None:
-            signal_group(self._child.pid, signal.SIGKILL)
+            kill_group(self._child.pid)
             self._child.wait()
             self._watchdog.forget(self._child.pid)
 

@@ -2,10 +2,10 @@
 
 `python -m local.machine.watchdog` is started in a session of its own and reads its standard input,
 a pipe whose other end only the stack holds: `+<process group>` when a child starts, `-<process
-group>` when it is gone. The end of the pipe means that the stack has died; what is left gets
-SIGTERM and, two seconds later, SIGKILL. A pipe works the same on Linux and macOS, reaches the
-children of children (gunicorn's worker), and unlike PR_SET_PDEATHSIG does not fire when only
-the thread that started a child ends.
+group>` when it is gone. The end of the pipe means that the stack has died; what is left is killed,
+which each of them survives with its data. A pipe works the same on Linux and macOS, reaches the
+children of children (gunicorn's worker), and unlike PR_SET_PDEATHSIG does not fire when only the
+thread that started a child ends.
 """
 
 from __future__ import annotations
@@ -15,9 +15,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-
-GRACE = 2.0
 
 
 class Watchdog:
@@ -54,13 +51,10 @@ class Watchdog:
                 self._process.stdin.flush()
 
 
-def signal_group(group: int, signal_number: int) -> bool:
-    """Send a signal to a process group; False if it has ended."""
-    try:
-        os.killpg(group, signal_number)
-    except (ProcessLookupError, PermissionError):  # macOS answers EPERM for a zombie's group
-        return False
-    return True
+def kill_group(group: int) -> None:
+    """SIGKILL a process group, if it has not ended."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a zombie's
+        os.killpg(group, signal.SIGKILL)
 
 
 def main() -> None:
@@ -70,13 +64,8 @@ def main() -> None:
     groups: set[int] = set()
     for line in sys.stdin:
         (groups.add if line.startswith("+") else groups.discard)(int(line[1:]))
-    left = {group for group in groups if signal_group(group, signal.SIGTERM)}
-    deadline = time.monotonic() + GRACE
-    while left and time.monotonic() < deadline:
-        time.sleep(0.05)
-        left = {group for group in left if signal_group(group, 0)}
-    for group in left:
-        signal_group(group, signal.SIGKILL)
+    for group in groups:
+        kill_group(group)
 
 
 if __name__ == "__main__":
