@@ -62,19 +62,12 @@ class Letters:
                 lines.add(index)
                 continue
             strange.append(f"{letter.reason} {letter.kind} {letter.id}")
-        missing, in_gaps = [f"post {each}" for each in sorted(rejected - rows)], 0
-        for index, line in enumerate(poison):
-            if index in lines:
-                continue
-            start = line[:2000]
-            if any(
-                digits(each) in start and any(gap.holds(each) for gap in gaps)
-                for each in made_into_poison
-            ):
-                in_gaps += 1
-            else:
-                missing.append(f"line {start[:80]!r}")
-        return cls(len(lines), len(rows), in_gaps, tuple(missing), tuple(strange))
+        unread = [digits(each) for each in made_into_poison if any(gap.holds(each) for gap in gaps)]
+        absent = [line[:2000] for index, line in enumerate(poison) if index not in lines]
+        lost = [start for start in absent if not any(each in start for each in unread)]
+        missing = [f"post {each}" for each in sorted(rejected - rows)]
+        missing += [f"line {start[:80]!r}" for start in lost]
+        return cls(len(lines), len(rows), len(absent) - len(lost), tuple(missing), tuple(strange))
 
 
 def digits(post_id: int) -> bytes:
