@@ -10,6 +10,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -312,6 +313,17 @@ def test_refusal_is_told_with_words_and_reset() -> None:
         end = _read(url, Handler())
     assert end.refusal
     assert end.refusal.reset is None
+
+
+def test_a_reset_is_a_time_of_our_own_clock() -> None:
+    """A clock that is set wrong makes a wait of a minute no longer: X's Date tells what it is."""
+    body = b'{"title":"Too Many Requests"}'
+    head = f"HTTP/1.1 429 Too Many\r\nDate: {formatdate(1_700_000_000, usegmt=True)}\r\n"
+    head += f"x-rate-limit-reset: 1700000062\r\nContent-Length: {len(body)}\r\n\r\n"
+    with serving(lambda sock: sock.sendall(head.encode() + body)) as (url, _):
+        refusal = _read(url, Handler()).refusal
+    assert refusal
+    assert refusal.reset == pytest.approx(time.time() + 62, abs=10)
 
 
 def test_a_page_with_200_is_no_stream() -> None:

@@ -7,6 +7,7 @@ credits and enrollment as people reported them in 2026 (`docs/operate.md` has th
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -89,8 +90,9 @@ class XRefusal:
         status: HTTP status, 200 too for an answer that is not X's.
         words: status and X's own words, one line.
         kind: what it is about.
-        reset: when X's rate limit allows the request again, seconds since 1970; None where it is
-            not the limit that refused it (a 429 for a second connection has the headers too).
+        reset: when X's rate limit allows the request again, seconds since 1970 by our own clock,
+            however wrong it is; None where it is not the limit that refused it (a 429 for a second
+            connection has the headers too).
         errors: what X lists in `errors`, or the body itself.
     """
 
@@ -264,4 +266,7 @@ def _reset(response: requests.Response) -> float | None:
     if response.headers.get("x-rate-limit-remaining", "0") != "0":
         return None
     value = response.headers.get("x-rate-limit-reset", "")
-    return float(value) if value.isascii() and value.isdigit() else None
+    if not value.isascii() or not value.isdigit():
+        return None
+    now = time.time()
+    return float(value) + (now - (x_time(response.headers) or now))
