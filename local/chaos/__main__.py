@@ -16,7 +16,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import FrameType
 
 from local.chaos.outcome import content, lines, verdict
 from local.chaos.run import RULES, ChaosRun
@@ -51,10 +50,6 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _interrupted(_: int, __: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run once; returns the exit code."""
     options = arguments(argv)
@@ -62,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.json and not options.json.parent.is_dir():
         print(f"chaos: --json {options.json}: no such directory", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _interrupted)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     data = Path(tempfile.mkdtemp(prefix="tweets-chaos-"))
     passed = False
     try:

@@ -11,7 +11,6 @@ import math
 import signal
 import sys
 import time
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -28,17 +27,13 @@ PATIENCE = 60.0
 """Seconds without a new row after which the rest is no longer waited for."""
 
 
-class _Ended(KeyboardInterrupt):
-    """SIGINT or SIGTERM came; like KeyboardInterrupt, no `except Exception` may take it."""
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the demo; returns the exit code."""
     options = arguments(argv)
     bypass_proxies()
     console = Console()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _end)
+        signal.signal(number, signal.default_int_handler)
     try:
         return _run(options, console)
     except BadInputError as error:
@@ -48,13 +43,9 @@ def main(argv: list[str] | None = None) -> int:
     except StackError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
-    except _Ended:
+    except KeyboardInterrupt:
         print("demo: ended before its posts were counted", file=sys.stderr)
         return 130
-
-
-def _end(_: int, __: FrameType | None) -> None:
-    raise _Ended
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
@@ -101,7 +92,7 @@ def _watch(stack: LocalStack, options: argparse.Namespace, console: Console) -> 
                 stack.supervisor.check()
                 show(stack.figures())
                 time.sleep(1.0)
-    except _Ended:
+    except KeyboardInterrupt:
         pass
     console.print("stopping: no more posts; what is on the way is waited for ...")
     stack.stop_posts()
