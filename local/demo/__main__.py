@@ -1,7 +1,8 @@
-"""`make demo`: the whole pipeline on this machine, with synthetic posts, until Ctrl-C.
+"""The whole pipeline on this machine, with synthetic posts, until Ctrl-C.
 
-Exit codes: 0 done, 1 a post was lost or doubled or a process failed for good, 2 bad input, 130
-ended by a second Ctrl-C, or before it had started.
+However it ends, the posts stop, what is on the way arrives, and each post is accounted for. Exit
+codes: 0 done, 1 a post was lost or doubled or a process failed for good, 2 bad input, 130 ended by
+a second Ctrl-C, or before it had started.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PATIENCE = 60.0
 
 def main(argv: list[str] | None = None) -> int:
     """Run the demo; returns the exit code."""
-    options = arguments(argv)
+    options = arguments(argv, __doc__)
     bypass_proxies()
     console = Console()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -14,17 +14,14 @@ import yaml
 from local.machine.launcher import PORTS
 from local.standin import OneLineParser
 
-DESCRIPTION = """The whole pipeline on this machine, with synthetic posts, until Ctrl-C.
-However it ends, the posts stop, what is on the way arrives, and each post is accounted for.
-Exit codes: 0 done, 1 a post was lost or doubled or a process failed for good, 2 bad input."""
 RULES = '[{"value": "cats lang:en", "tag": "cats"}]'
 EASY = 25.0
 """Posts a second without --count: enough to see it move, and easy on a laptop's fan."""
 
 
-def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+def arguments(argv: list[str] | None, description: str | None) -> argparse.Namespace:
     """Read the command line; argparse ends with one line and exit code 2 at what it can't read."""
-    parser = OneLineParser(prog="python -m local.demo", description=DESCRIPTION)
+    parser = OneLineParser(prog="python -m local.demo", description=description)
     parser.add_argument(
         "--rate",
         type=number(0),
