@@ -91,8 +91,12 @@ class Injector:
                 self.injected[each.name] += each.times
 
     def lift(self) -> None:
-        """BigQuery rejects rows no longer."""
+        """BigQuery rejects no rows any more, and Pub/Sub delivers nothing again.
+
+        A letter that is delivered again after its redrive would look like one that was left.
+        """
         self._stack.control("bigquery", "faults", {})
+        self._stack.control("pubsub", "faults", {"redeliver": 1.0, "count": 0})
 
     def _inject(self, fault: Fault) -> None:
         with self._locks[fault.target]:
