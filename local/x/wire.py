@@ -29,13 +29,9 @@ def acknowledged(sock: socket.socket) -> int | None:
         return None
     try:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-    except OSError:
+        return int(struct.unpack_from("Q", info, _BYTES_ACKED)[0])
+    except (OSError, struct.error):  # an old kernel tells less
         return None
-    return (
-        int(struct.unpack_from("Q", info, _BYTES_ACKED)[0])
-        if len(info) >= _BYTES_ACKED + 8
-        else None
-    )
 
 
 def queued(sock: socket.socket) -> int:
