@@ -14,10 +14,8 @@ from local.x.wording import TEXT_LIMIT, Wording, cut_as_repost, moved, whole
 
 SLOT = "\ue000{}\ue001"
 """Private-use characters mark what differs from post to post."""
-_SHOWN = frozenset({"word", "url", "#", "@", "$", "from", "lang", "is", "has"})
+_SHOWN = frozenset({"word", "url", "#", "@", "$", "from", "lang", "is"})
 """Kinds of elements that a post shows; of others it bears the mark of the rule it was made for."""
-_UNSEEN = frozenset({"media", "images", "video_link", "geo"})
-"""Values of has: that no post here shows."""
 _KINDS = {"retweet": "retweeted", "quote": "quoted", "reply": "replied_to"}
 """The rule's word for a kind of post, and the post's own (`referenced_tweets.type`)."""
 _SHARES = {None: 55, "retweet": 20, "quote": 8, "reply": 17}
@@ -44,14 +42,6 @@ class Composition:
     mentioned: tuple[Account, ...]
     referenced: Reference | None
     open_ended: bool
-
-    def with_suffix(self, suffix: str) -> "Composition":
-        """Return the same post with words added before its ending, as an edit does."""
-        ending = SLOT.format("T")
-        text = str(self.body["text"]).replace(ending, suffix + ending)
-        full = self.full_text + suffix
-        seen = replace(self.subject, text=seen_text(full))
-        return replace(self, body={**self.body, "text": text}, full_text=full, subject=seen)
 
 
 class _Draft:
@@ -183,7 +173,6 @@ class _Draft:
         marks = {f"from:{author.username}", f"from:{author.id}", f"lang:{self.lang}"}
         marks |= {f"is:{self.kind}", f"is:{'verified' if author.verified else None}"}
         marks |= {f"has:{'links' if name == 'urls' else name}" for name in entities}
-        marks |= {f"has:{name}" for name in _UNSEEN.intersection(self.wanted["has"])}
         marks |= {f"#:{item['tag']}" for item in entities.get("hashtags", ())}
         marks |= {f"$:{item['tag']}" for item in entities.get("cashtags", ())}
         marks |= {f"@:{user.username}" for user in words.mentioned}
@@ -192,7 +181,7 @@ class _Draft:
         return Subject(
             text=seen_text(words.without_links(full)),
             marks=frozenset(mark.casefold() for mark in marks),
-            urls=tuple(link["expanded_url"].casefold() for link in words.links),
+            urls=tuple(link["expanded_url"].casefold() for link in entities.get("urls", ())),
         )
 
     def _reference(self, words: Wording, text: str) -> Reference | None:

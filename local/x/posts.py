@@ -20,7 +20,6 @@ from local.x.vocabulary import TAILS, Account
 
 POOL = 2048
 """Templates for one set of rules; built when first drawn."""
-EDITED = {"ko": " (수정)", "ja": " (訂正)", "es": " (editado)", "fr": " (corrigé)", "ar": " (معدل)"}
 _ATTEMPTS = 24
 
 
@@ -47,7 +46,6 @@ class Template:
     matching: tuple[ActiveRule, ...]
     tails: tuple[bytes, ...]
     formats: dict[str, bytes] = field(default_factory=dict)
-    edit: "Template | None" = None
 
     def format(self, projection: Projection) -> bytes:
         """Return the line as a bytes format with the slots I, A, H, C, T and M."""
@@ -151,21 +149,8 @@ class Templates:
                 break
             rule = self.rules[(slot + attempt) % len(self.rules)]
             post = compose(rule.node, self._people, rng, plain=attempt > _ATTEMPTS // 2)
-            matching = self._matching(post.subject)
+            matching = tuple(rule for rule in self.rules if rule.node.matches(post.subject))
             if matching:
                 tails = self._tails.get(post.lang, self._tails["und"])
                 return Template(post, matching, tails if post.open_ended else (b"",))
         return None
-
-    def _matching(self, subject: Subject) -> tuple[ActiveRule, ...]:
-        return tuple(rule for rule in self.rules if rule.node.matches(subject))
-
-    def edited(self, template: Template) -> Template:
-        """Return the next version of a post's text; the same one where no rule would match it."""
-        if template.edit is None:
-            suffix = EDITED.get(template.post.lang, " (edited)")
-            again = template.post.full_text.endswith(suffix)
-            post = template.post.with_suffix(" ✅" if again else suffix)
-            matching = self._matching(post.subject)
-            template.edit = Template(post, matching, template.tails) if matching else template
-        return template.edit

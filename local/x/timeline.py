@@ -74,36 +74,26 @@ class Timeline:
     def make(self, at: float | None = None) -> SyntheticPost | None:
         """Make one post at that time (unix seconds, default now); None if no rule can match."""
         rng = self._rng
-        now = int((time.time() if at is None else at) * 1000)
+        number = self._ids.next(int((time.time() if at is None else at) * 1000))
         if self._editable and rng.random() < _EDITS:
-            post = self._edit(now, rng)
+            old = self._editable.popleft()
+            template, history = old.template, (*old.history, number)
+            tail = (old.tail + 1) % len(template.tails)  # an edit has another ending
         else:
-            template = self._templates.draw(rng.getrandbits(16) % POOL)
-            if template is None:
-                template = next(filter(None, map(self._templates.draw, range(64))), None)
-                if template is None:
-                    return None
-            number = self._ids.next(now)
-            post = SyntheticPost(
-                number,
-                template,
-                rng.getrandbits(16) % len(template.tails),
-                rng.getrandbits(5),
-                (number,),
-            )
-        if len(post.history) < 3 and post.template.post.open_ended and rng.random() < 0.2:
+            slot = rng.getrandbits(16) % POOL
+            drawn = next(filter(None, map(self._templates.draw, (slot, *range(64)))), None)
+            if drawn is None:
+                return None
+            template = drawn
+            tail, history = rng.getrandbits(16) % len(template.tails), (number,)
+        post = SyntheticPost(number, template, tail, rng.getrandbits(5), history)
+        if len(history) < 3 and len(template.tails) > 1 and rng.random() < 0.2:
             self._editable.append(post)
         self.made += 1
         self.posts.append(post)
         if len(self.posts) > self._kept * 1.1:
             del self.posts[: len(self.posts) - self._kept]
         return post
-
-    def _edit(self, now: int, rng: Random) -> SyntheticPost:
-        old = self._editable.popleft()
-        number = self._ids.next(now)
-        template = self._templates.edited(old.template)
-        return SyntheticPost(number, template, old.tail, rng.getrandbits(5), (*old.history, number))
 
     def line(self, post: SyntheticPost, projection: Projection) -> bytes:
         """Return the post as the stream sends it, without the CRLF."""

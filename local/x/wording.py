@@ -22,7 +22,6 @@ class Wording:
         self.text = ""
         self.entities: Entities = {}
         self.mentioned: list[Account] = []
-        self.links: list[dict[str, Any]] = []
 
     def add(self, piece: str, kind: str = "", **entity: Any) -> None:
         """Append a piece after a space; kind is the entity that it is, if it is one."""
@@ -68,12 +67,11 @@ class Wording:
             "description": "A page that does not exist, for a post that was never written.",
             "unwound_url": expanded,
         }
-        self.links.append(link)
         self.add(url, "urls", **link)
 
     def without_links(self, text: str) -> str:
         """Return a text without the t.co addresses: a keyword does not match those."""
-        for link in self.links:
+        for link in self.entities.get("urls", ()):
             text = text.replace(link["url"], " ")
         return text
 
