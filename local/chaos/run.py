@@ -115,11 +115,11 @@ class ChaosRun:
     def _look(self, phase: str) -> tuple[dict[str, Any], int, int]:
         """X's figures, messages on the way, dead letters published; and note the memory."""
         x, stack, memory = self._stack.stats("x"), self._stack, self.outcome.memory
-        backlog, letters = 1, 0  # a Pub/Sub that is down may hold some
+        topic, letters = stack.processes["producer"].env["DEAD_LETTER_TOPIC"], 0
         with contextlib.suppress(OSError):
-            topic = stack.processes["producer"].env["DEAD_LETTER_TOPIC"]
             letters = stack.stats("pubsub")["topics"][topic]["published"]
-            backlog = stack.backlog()
+        if (backlog := stack.backlog()) is None:
+            backlog = 1  # a Pub/Sub that is down may hold some
         for name, process in stack.processes.items():
             memory[name] = max(memory.get(name, 0), process.memory())
         if time.monotonic() - self._said >= EVERY:

@@ -154,7 +154,7 @@ class LocalStack:
             made=int(x.get("made", 0)),
             posts=int(x.get("delivered", 0)),
             published=topics.get(producer["TOPIC"], {}).get("published", 0),
-            backlog=self.backlog(),
+            backlog=self.backlog() or 0,
             dead_letters=topics.get(producer["DEAD_LETTER_TOPIC"], {}).get("published", 0),
             rows=rows,
             distinct=distinct,
@@ -164,10 +164,12 @@ class LocalStack:
             | {"this": psutil.Process().memory_info().rss},
         )
 
-    def backlog(self) -> int:
-        """Messages that the function has not acknowledged; 0 where Pub/Sub is down."""
-        stats = self._stats_or_none("pubsub").get("subscriptions", {})
-        return sum(stats.get(name, {}).get("backlog", 0) for name in self._pushed)
+    def backlog(self) -> int | None:
+        """Messages that the function has not acknowledged; None where Pub/Sub is down."""
+        if not (stats := self._stats_or_none("pubsub")):
+            return None
+        known = stats["subscriptions"]
+        return sum(int(known[name]["backlog"]) for name in self._pushed if name in known)
 
     def delivered(self) -> set[int]:
         """Ids of the posts that X has delivered since the start."""
