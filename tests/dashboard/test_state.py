@@ -88,7 +88,7 @@ CONNECTED = told("connected", 2 * DAY)
         ([pulse(HOUR)], [CONNECTED, told("stopped", HOUR - SECOND)], "Down",
          "since 11:00:01, 59 min 59 s: the reader was stopped."),
         ([pulse(HOUR)], [CONNECTED, told("publish_stalled", 30 * MINUTE, reason="volume_full")],
-         "Down", "since 11:30:00, 30 min: what was read can't be published (buffer full)."),
+         "Down", "since 11:30:00, 30 min: what was read can't be published (volume full)."),
         ([pulse(HOUR)], [CONNECTED, told("started", 30 * SECOND)], "Connecting", "no stream yet"),
         ([pulse(HOUR)], [CONNECTED, told("started", 5 * MINUTE)], "Down", "no stream yet"),
         # the sink refuses, or Pub/Sub does not push: no event can come either
