@@ -29,7 +29,7 @@ _PULL_SIZE = 1000
 _ACK_SIZE = 1000  # an acknowledgement may hold 512 KiB; an ack id has about 200 bytes
 _CONNECT_SECONDS = 10.0
 _PULL_SECONDS = 60.0
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.05, 0.5
+_LONGEST_PAUSE = 0.5
 
 
 def subscriber_client(emulator: str | None) -> SubscriberClient:
@@ -93,18 +93,17 @@ class DeadLetterQueue:
             google.api_core.exceptions.GoogleAPICallError: Pub/Sub refused or failed.
         """
         seen: set[str] = set()
-        silent_since, pause = max(time.monotonic(), not_before - self._wait), _SHORTEST_PAUSE
+        silent_since = max(time.monotonic(), not_before - self._wait)
         while True:
             fresh = [letter for letter in self._pull() if letter.message_id not in seen]
             seen.update(letter.message_id for letter in fresh)
             if batch := [letter for letter in fresh if not self._is_newer(letter)]:
                 yield batch
-                silent_since, pause = max(silent_since, time.monotonic()), _SHORTEST_PAUSE
+                silent_since = max(silent_since, time.monotonic())
             elif time.monotonic() - silent_since >= self._wait:
                 return
             else:
-                time.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                time.sleep(min(self._wait / 5, _LONGEST_PAUSE))
 
     def _is_newer(self, letter: DeadLetter) -> bool:
         # By our own clock too: where it is ahead of Pub/Sub's, what came back would look old.

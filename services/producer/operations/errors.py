@@ -4,6 +4,8 @@ import requests
 from google.api_core.exceptions import GoogleAPICallError, NotFound, RetryError
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 
+from producer.settings import SettingsError
+
 
 class OperationError(Exception):
     """A command could not do its work."""
@@ -31,6 +33,8 @@ def explained(error: Exception) -> tuple[str, int] | None:
     """Return the line to print for an error and the exit code; None for a fault of ours."""
     if isinstance(error, OperationError):
         return str(error), error.exit_code
+    if isinstance(error, SettingsError):
+        return str(error), 2
     if isinstance(error, NotFound):
         return f"Google Cloud has no such thing: {error.message}; check the name", 2
     if isinstance(error, RetryError):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from operations import monitoring
 from operations.errors import WrongInputError
-from producer.settings import SettingsError, XToken, base_url
+from producer.settings import XToken, base_url
 
 _NAMES = {
     "topic": ("projects/PROJECT/topics/TOPIC", r"projects/[^/\s]+/topics/[^/\s]+"),
@@ -48,7 +48,8 @@ class Settings:
         """Read flags and environment.
 
         Raises:
-            WrongInputError: X_API_BASE_URL, or a number, cannot work.
+            WrongInputError: a number cannot work.
+            producer.settings.SettingsError: nor X_API_BASE_URL.
         """
         given = {
             name: value
@@ -59,14 +60,10 @@ class Settings:
             # The name that infra/topic.py gives to the reader of the dead letters.
             reader = topic.replace("/topics/", "/subscriptions/") + "-reader"
             given.setdefault("dead_letter_subscription", reader)
-        try:
-            address = base_url(environ)
-        except SettingsError as error:
-            raise WrongInputError(str(error)) from None
         token_file = _path(environ.get("X_BEARER_TOKEN_FILE"))
         return cls(
             token=XToken(token_file, environ.get("X_BEARER_TOKEN")),
-            api_base_url=address,
+            api_base_url=base_url(environ),
             post_budget=_whole(environ, "POST_BUDGET", "0 for no guard") or 0,
             rules_file=getattr(options, "rules", None) or _path(environ.get("RULES_FILE")),
             state_dir=_path(environ.get("STATE_DIR")),

@@ -15,7 +15,6 @@ from operations.text import harmless, tell
 from producer.budget import UsageError, read_usage
 from producer.reconcile import active_rules
 from producer.rules import Rule
-from producer.settings import SettingsError
 from producer.x_api import Kind, XApi, XRefusal, XRefusedError, XSession
 
 _TRIES = 4
@@ -28,15 +27,11 @@ class XAccount(XApi):
     """The X app behind the stack: its calls, limits waited out.
 
     Raises:
-        WrongInputError: no usable bearer token.
+        producer.settings.SettingsError: no usable bearer token.
     """
 
     def __init__(self, settings: Settings) -> None:
-        try:
-            token = settings.token.read()
-        except SettingsError as error:
-            raise WrongInputError(str(error)) from None
-        super().__init__(token, settings.api_base_url)
+        super().__init__(settings.token.read(), settings.api_base_url)
         self._called = -math.inf
 
     def call(
