@@ -1,16 +1,22 @@
 """`tweets redrive` against the embedded Pub/Sub server, through the official clients."""
 
+import itertools
 import json
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from operations import dead_letters
 from operations.dead_letters import DeadLetterQueue
+from operations.redrive import _send as send_batch
+from operations.redrive import redriven
 from operations.topic import TopicPublisher
 from producer.messages import Message
 from tests.operations.conftest import DEAD_LETTERS, READER, ROWS, TOPIC, Stack, line
@@ -206,6 +212,64 @@ def test_a_letter_whose_lease_ran_out_comes_once(
         assert len({letter.message_id for letter in seen}) == len(seen) == 3
         queue.acknowledge(seen)
     assert (stack.backlog(), stack.held()) == (0, 0)
+
+
+def test_a_publish_slower_than_the_lease_sends_once(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Letters that come back because their lease ran out meanwhile are taken off, not sent again
+    by each run.
+    """
+    monkeypatch.setattr("operations.dead_letters.LEASE_SECONDS", 1)
+    send = TopicPublisher._send
+
+    def slow(topic: TopicPublisher, batch: list[Message]) -> list[str | None]:
+        while stack.held():
+            time.sleep(0.05)
+        return send(topic, batch)
+
+    monkeypatch.setattr(TopicPublisher, "_send", slow)
+    three_kinds(stack)
+    done = stack.run("redrive", "send", "--yes", "--wait", "0.5")
+    assert done.code == 0, done.err
+    assert "3 sent to" in done.out
+    assert (stack.backlog(), stack.held()) == (0, 0)
+    assert len(stack.messages()) == 3
+
+
+def test_each_batch_is_taken_off_before_the_next_is_sent(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One pull goes out batch by batch, each acknowledged when it is confirmed; what is still to
+    go is leased again in between.
+    """
+    seen: list[tuple[int, int]] = []
+    renewed: list[int] = []
+    clock = itertools.count(0, dead_letters.LEASE_SECONDS / 2)
+    send, lease = TopicPublisher._send, DeadLetterQueue._lease
+
+    def observed(topic: TopicPublisher, batch: list[Message]) -> list[str | None]:
+        seen.append((stack.backlog(), len(batch)))
+        return send(topic, batch)
+
+    def told(queue: DeadLetterQueue, ack_ids: Iterable[str], seconds: int) -> None:
+        names = list(ack_ids)
+        renewed.append(len(names))
+        lease(queue, names, seconds)
+
+    monkeypatch.setattr("operations.topic.BATCH_MESSAGES", 2)
+    monkeypatch.setattr(dead_letters, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(TopicPublisher, "_send", observed)
+    monkeypatch.setattr(DeadLetterQueue, "_lease", told)
+    for number in range(5):
+        stack.dead_letter(record(number), kind="post", id=str(number), **REJECTED)
+    with DeadLetterQueue(READER, wait=0.1) as queue:
+        batch = next(queue.batches())
+        renewed.clear()
+        send_batch(TopicPublisher(TOPIC), queue, [(each, redriven(each)) for each in batch])
+        assert renewed == [3, 1, 0]
+    assert seen == [(5, 2), (3, 2), (1, 1)]
+    assert stack.backlog() == 0
 
 
 def test_a_refused_publish_keeps_the_letters(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:

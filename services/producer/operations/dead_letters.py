@@ -64,6 +64,7 @@ class DeadLetterQueue:
         self._subscription = subscription
         self._wait = wait
         self._held: dict[str, str] = {}
+        self._acknowledged: set[str] = set()
         self._renewed = time.monotonic()
         self._began = datetime.now(UTC)
         self.newer = self.returned = 0
@@ -95,7 +96,11 @@ class DeadLetterQueue:
         seen: set[str] = set()
         silent_since = max(time.monotonic(), not_before - self._wait)
         while True:
-            fresh = [letter for letter in self._pull() if letter.message_id not in seen]
+            pulled = self._pull()
+            # An acknowledgement after the lease is void: such a letter is back, and done with.
+            if back := [each for each in pulled if each.message_id in self._acknowledged]:
+                self.acknowledge(back)
+            fresh = [letter for letter in pulled if letter.message_id not in seen]
             seen.update(letter.message_id for letter in fresh)
             if batch := [letter for letter in fresh if not self._is_newer(letter)]:
                 yield batch
@@ -121,10 +126,14 @@ class DeadLetterQueue:
                 subscription=self._subscription, ack_ids=part, ack_deadline_seconds=seconds
             )
 
-    def _pull(self) -> list[DeadLetter]:
+    def renew(self) -> None:
+        """Lease again what is held, if a third of the lease is over."""
         if time.monotonic() - self._renewed > LEASE_SECONDS / 3:
             self._lease(self._held.values(), LEASE_SECONDS)
             self._renewed = time.monotonic()
+
+    def _pull(self) -> list[DeadLetter]:
+        self.renew()
         try:
             with warnings.catch_warnings():
                 # Google advises against it where messages keep coming. Here it is the only way to
@@ -166,3 +175,4 @@ class DeadLetterQueue:
             )
             for name in part:
                 del self._held[name]
+            self._acknowledged.update(part)

@@ -125,11 +125,15 @@ def redriven(letter: DeadLetter) -> Message:
 def _send(
     topic: TopicPublisher, queue: DeadLetterQueue, ready: list[tuple[DeadLetter, Message]]
 ) -> None:
-    outcomes = topic.publish(message for _, message in ready)
-    queue.acknowledge(
-        letter for (letter, _), refused in zip(ready, outcomes, strict=True) if refused is None
-    )
-    if refusals := [refused for refused in outcomes if refused is not None]:
+    letters = (letter for letter, _ in ready)
+    refusals: list[str] = []
+    for outcomes in topic.batches(message for _, message in ready):
+        # Shorter than a lease: after it the acknowledgement would be void, and each run send again.
+        answered = list(zip(outcomes, letters, strict=False))
+        queue.acknowledge(letter for refused, letter in answered if refused is None)
+        refusals += [refused for refused, _ in answered if refused is not None]
+        queue.renew()
+    if refusals:
         raise UnavailableError(
             f"{topic.name} did not take {len(refusals):,} of {len(ready):,} messages "
             f"({refusals[0]}): they are dead letters still; run the command again"

@@ -29,7 +29,11 @@ class TopicPublisher:
 
     def publish(self, messages: Iterable[Message]) -> list[str | None]:
         """Publish all and wait; for each message None, or why it was not confirmed."""
-        return [outcome for batch in _batches(messages) for outcome in self._send(batch)]
+        return [outcome for outcomes in self.batches(messages) for outcome in outcomes]
+
+    def batches(self, messages: Iterable[Message]) -> Iterator[list[str | None]]:
+        """Publish, and yield what publish() returns of each batch when that batch is answered."""
+        return map(self._send, _batches(messages))
 
     def note(self, kind: str, otherwise: str, **columns: Any) -> None:
         """Publish an event of this machine; further columns are those of messages.event().
