@@ -333,6 +333,65 @@ def answering(x: XServer, *pages: dict[str, Any]) -> list[str | None]:
     return asked
 
 
+def page(*posts: dict[str, Any], **meta: Any) -> dict[str, Any]:
+    """A page of X's search."""
+    return {"data": list(posts), "meta": {"result_count": len(posts), **meta}}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"status": "ok"},
+        {"errors": [{"title": "Service Unavailable", "status": 503}]},
+        {"meta": {"result_count": 10}},
+        {"meta": {"result_count": "many"}},
+    ],
+)
+def test_an_answer_that_is_no_page_closes_no_gap(
+    stack: Stack, x: XServer, outage: Outage, answer: dict[str, Any]
+) -> None:
+    """JSON with status 200 that is no page of a search is an error, and the gap stays open."""
+    answering(x, answer)
+    done = stack.run("backfill", "--gap", outage.gap, "--yes")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "recent search of X gave no page" in done.err
+    stack.sink()
+    assert events(stack) == []
+
+
+def test_half_a_page_is_published_and_not_called_complete(
+    stack: Stack, x: XServer, outage: Outage, tmp_path: Path
+) -> None:
+    """Of a page with fewer posts than it says, those that are there are paid for and go out."""
+    rules = tmp_path / "rules.json"
+    rules.write_text(json.dumps([{"value": "data", "tag": "a"}]))
+    numbers = [post_at(outage.end) - n for n in (1, 2)]
+    posts = [{"id": str(number), "text": "t", "author_id": "1"} for number in numbers]
+    answering(x, page(*posts, result_count=3))
+    done = stack.run("backfill", "--gap", outage.gap, "--rules", str(rules), "--yes")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "What was read is published" in done.err
+    sent = [m.attributes["id"] for m in stack.sink() if m.attributes["kind"] == "post"]
+    assert sorted(map(int, sent)) == sorted(numbers)
+    assert events(stack) == []
+
+
+@pytest.mark.parametrize("answer", [{}, {"errors": []}, {"meta": {"total_tweet_count": None}}])
+def test_an_answer_that_is_no_count_is_no_zero(
+    stack: Stack, x: XServer, outage: Outage, answer: dict[str, Any]
+) -> None:
+    """A quote is never made from a count that X did not give."""
+
+    async def counts(request: web.Request) -> web.Response:
+        return web.json_response(answer)
+
+    patch_route(x, "/counts/recent", counts)
+    done = stack.run("backfill", "--gap", outage.gap, "--count")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "recent search of X gave no count" in done.err
+
+
 def test_a_page_token_that_comes_twice_ends_the_search(
     stack: Stack, x: XServer, outage: Outage, tmp_path: Path
 ) -> None:
@@ -340,7 +399,7 @@ def test_a_page_token_that_comes_twice_ends_the_search(
     rules = tmp_path / "rules.json"
     rules.write_text(json.dumps([{"value": "data", "tag": "a"}]))
     post = {"id": str(post_at(outage.end) - 1), "text": "t", "author_id": "1"}
-    asked = answering(x, {"data": [post], "meta": {"next_token": "again"}})
+    asked = answering(x, page(post, next_token="again"))
     done = stack.run("backfill", "--gap", outage.gap, "--rules", str(rules), "--yes")
     assert (done.code, done.err.count("\n")) == (1, 1)
     assert "leads back to a page that was read and paid for" in done.err
@@ -359,7 +418,7 @@ def test_what_lies_outside_in_the_same_second_is_not_published(
     start = (datetime.now(UTC) - timedelta(hours=1)).replace(microsecond=500_000)
     numbers = [post_at(start + timedelta(milliseconds=ms)) for ms in (600, 499, 0, -1)]
     posts = [{"id": str(number), "text": "t", "author_id": "1"} for number in numbers]
-    answering(x, {"data": posts, "meta": {}})
+    answering(x, page(*posts))
     times = [(start + timedelta(milliseconds=ms)).isoformat() for ms in (0, 500)]
     interval = ("--from", times[0], "--to", times[1])
     done = stack.run("backfill", *interval, "--rules", str(rules), "--yes")

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from operations.errors import OperationError, UnavailableError, WrongInputError
 from operations.gaps import Span
+from operations.text import harmless
 from operations.x_account import XAccount
 from producer.fields import asked
 from producer.record import SNOWFLAKE_EPOCH, created_ms, integer, json_object, json_objects
@@ -152,7 +153,10 @@ class GapSearch:
             while True:
                 answer, token = self._ask("counts", rule, tokens, granularity="day")
                 self.counts += 1
-                total += integer(json_object(answer.get("meta")).get("total_tweet_count")) or 0
+                found = integer(json_object(answer.get("meta")).get("total_tweet_count"))
+                if found is None:
+                    raise self._no_answer("count", answer)
+                total += found
                 if token is None or token in tokens:
                     break
                 tokens.append(token)
@@ -183,11 +187,16 @@ class GapSearch:
         )
         posts = json_objects(answer.get("data"))
         self.read += len(posts)
+        oldest = progress.oldest
         for post in posts:
             if (post_id := integer(post.get("id"))) is not None:
-                progress.oldest = min(progress.oldest, post_id)
+                oldest = min(oldest, post_id)
                 if self.span.start <= _moment(post_id) < self.span.end:
                     self._found(post_id, post, answer, progress.rule)
+        # Without this an error page, or half a page, would count as all that there is.
+        if integer(json_object(answer.get("meta")).get("result_count")) != len(posts):
+            raise self._no_answer(f"page with meta.result_count of its {len(posts)} posts", answer)
+        progress.oldest = oldest
         if token is None:
             progress.done = True
             return
@@ -203,6 +212,12 @@ class GapSearch:
             )
         if progress.empty:
             time.sleep(EMPTY_SECONDS)
+
+    def _no_answer(self, what: str, answer: Mapping[str, Any]) -> UnavailableError:
+        said = {name: answer[name] for name in answer if name not in ("data", "includes")}
+        return UnavailableError(
+            f"{self.product.name} of X gave no {what}: {harmless(str(said))[:200]}"
+        )
 
     def _found(
         self, post_id: int, post: Mapping[str, Any], answer: Mapping[str, Any], rule: Rule
