@@ -95,6 +95,31 @@ async def test_groups_stay_within_the_request_limit(
     assert dataset.server.stats()["inserts"] - before == 3
 
 
+async def test_tables_send_in_turn(slots: Slots, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of one table wait for no more than one group of the other, however many it has."""
+    order: list[str] = []
+
+    def insert(_: Inserter, schema: TableSchema, rows: list[Row]) -> list[None]:
+        order.append(schema.table)
+        return [None] * len(rows)
+
+    monkeypatch.setattr(Inserter, "insert", insert)
+    inserter = Inserter("p", "http://127.0.0.1:9")
+    posts, events = (
+        Committer(inserter, TableSchema(SCHEMAS / f"{name}.json", name), slots)
+        for name in ("tweets", "stream_events")
+    )
+    slots.free = 0
+    waiting = [posts.commit(Row({}, str(n), 9_000_000)) for n in range(4)]
+    waiting.append(events.commit(Row({}, "e", 100)))
+    tasks = [asyncio.create_task(each) for each in waiting]
+    await asyncio.sleep(0)
+    slots.give_back()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*tasks)
+    assert order == ["tweets", "stream_events", "tweets", "tweets", "tweets"]
+
+
 async def test_bug_of_ours_is_not_silence(
     committer: Committer, slots: Slots, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,8 +2,8 @@
 
 A group leaves when it is full, or when its first row has waited its linger while an insert slot is
 free. The linger grows with the inserts in flight: an idle sink answers at once, a busy one makes
-larger groups instead of more inserts. A caller that is cancelled loses only its answer: its row
-stays in the group.
+larger groups instead of more inserts. Tables that wait for a slot have it in turn. A caller that is
+cancelled loses only its answer: its row stays in the group.
 """
 
 from __future__ import annotations
@@ -45,10 +45,20 @@ class Slots:
         self.waiting: list[Committer] = []
 
     def give_back(self) -> None:
-        """An insert has ended: whoever has rows waiting may send."""
+        """An insert has ended: whoever has rows waiting may send, who sent last comes last.
+
+        The others don't linger: a table whose groups are full meanwhile would be before them.
+        """
         self.free += 1
-        for committer in self.waiting:
-            committer.schedule()
+        *others, last = self.waiting
+        for committer in others:
+            committer.schedule(lingers=False)
+        last.schedule()
+
+    def take(self, sender: Committer) -> None:
+        """An insert begins: the next slot is another table's, or the busiest would keep them."""
+        self.free -= 1
+        self.waiting = [*(other for other in self.waiting if other is not sender), sender]
 
 
 class Committer:
@@ -93,11 +103,11 @@ class Committer:
         self.schedule()
         await done
 
-    def schedule(self) -> None:
+    def schedule(self, *, lingers: bool = True) -> None:
         """Send now if a group is full, else after the linger; nothing while no slot is free."""
         if not self._gathered or not self._slots.free:
             return
-        if len(self._gathered) >= MAX_ROWS or self._bytes >= MAX_BYTES:
+        if not lingers or len(self._gathered) >= MAX_ROWS or self._bytes >= MAX_BYTES:
             self._send()
         elif self._timer is None:
             in_flight = SLOTS - self._slots.free
@@ -119,7 +129,7 @@ class Committer:
             count += 1
         group, self._gathered = self._gathered[:count], self._gathered[count:]
         self._bytes -= size
-        self._slots.free -= 1
+        self._slots.take(self)
         task = asyncio.get_running_loop().create_task(self._insert(group))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
