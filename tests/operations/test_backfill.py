@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,9 @@ from aiohttp import web
 
 from local.x import XServer
 from local.x.query import parse
+from operations.search import RECENT
+from operations.topic import TopicPublisher
+from producer.messages import Message
 from tests.operations.conftest import TOKEN, Outage, Stack, patch_route, post_at
 
 LAST_HOUR = ("--from", "2026-11-22T10:00:00Z", "--to", "2126-11-22T10:00:00Z")
@@ -466,6 +470,64 @@ def test_what_was_paid_for_is_published_when_x_fails_midway(
     stack.sink()
     there = {number for (number,) in stack.query("SELECT id FROM `${dataset}.tweets`")}
     assert paid & outage.missed <= there
+
+
+class EndedError(Exception):
+    """What ends a run from outside."""
+
+
+@pytest.mark.parametrize("how", ["interrupted", "killed", "refused"])
+def test_what_is_published_is_noted_however_a_run_ends(
+    stack: Stack, x: XServer, outage: Outage, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Ctrl-C, kill -9 or a topic that refuses late: what was complete is not read again."""
+    monkeypatch.setattr("operations.backfill._POSTS_A_NOTE", 20 if how == "killed" else 10**6)
+    publish, rounds = TopicPublisher.publish, 0
+
+    def ending(self: TopicPublisher, messages: Iterable[Message]) -> list[str | None]:
+        nonlocal rounds
+        batch = list(messages)
+        if not batch or batch[0].attributes["kind"] == "event":
+            if how == "killed" and rounds > 6:
+                raise EndedError  # the process is no more: its last event is not published
+            return publish(self, batch)
+        rounds += 1
+        if rounds <= 6:
+            return publish(self, batch)
+        if how == "refused":
+            return ["Unavailable: 503"] * len(batch)
+        raise KeyboardInterrupt if how == "interrupted" else EndedError
+
+    monkeypatch.setattr(TopicPublisher, "publish", ending)
+    command = ("backfill", "--gap", outage.gap, "--yes")
+    small = RECENT._replace(largest_page=10)
+    monkeypatch.setattr("operations.backfill.RECENT", small)
+    if how == "killed":
+        with pytest.raises(EndedError):
+            stack.run(*command)
+    else:
+        assert stack.run(*command).code == (130 if how == "interrupted" else 1)
+    monkeypatch.setattr(TopicPublisher, "publish", publish)
+    stack.sink()
+    reached = min(event["gap_from"] for event in events(stack))
+    assert outage.start < reached < outage.end
+    asked: list[str] = []
+
+    async def noting(request: web.Request) -> web.StreamResponse:
+        asked.append(request.query["end_time"])
+        return await real(request)
+
+    real = patch_route(x, "/search/recent", noting)
+    done = stack.run(*command)
+    assert done.code == 0, done.err
+    assert max(map(datetime.fromisoformat, asked)) < reached + timedelta(seconds=1)
+    stack.sink()
+    found = [event["detail"] for event in events(stack)]
+    there = [number for (number,) in stack.query("SELECT id FROM `${dataset}.tweets_latest`")]
+    assert set(there) == outage.every_post
+    if how != "killed":
+        assert sum(detail["posts_published"] for detail in found) <= len(outage.missed)
+    assert stack.query("SELECT backfilled FROM `${dataset}.stream_gaps`") == [(True,)]
 
 
 def test_the_archive_reaches_further_than_seven_days(stack: Stack, x: XServer) -> None:

@@ -29,6 +29,7 @@ from producer.rules import Rule, RulesError, read_rules
 _LISTED_DAYS = 30
 # X wants the end of a search at least ten seconds before now.
 _FRESH = timedelta(seconds=15)
+_POSTS_A_NOTE = 1_000
 
 
 def backfill(settings: Settings, options: argparse.Namespace) -> None:
@@ -151,34 +152,85 @@ def _fill(
     covered: Sequence[Span],
     query: str | None,
 ) -> list[Span]:
-    """Read one span and publish what is missing; return what is complete of it now."""
-    published = _publish_posts(topic, search, dataset.posts(search.span))
+    """Read one span and publish what is missing; return what is complete of it now.
+
+    What is complete is noted while it grows: each post was paid for, so a run that is ended must
+    leave nothing that the next one pays for again.
+    """
+    present, notes = dataset.posts(search.span), _Notes(topic, search, covered, query)
+    told = 0
+    try:
+        for lines in search.lines():
+            notes.published += _publish(topic, lines, present)
+            notes.reached = search.covered_from
+            told = progress(told, search.read, f"posts read, back to {moment(notes.reached)}")
+            if notes.unsaid >= _POSTS_A_NOTE:
+                notes.send()
+    except BaseException:
+        try:
+            notes.send()
+        except UnavailableError as error:
+            tell(str(error))  # what ended the search is the error of the command
+        raise
+    notes.send()
     print(
-        f"{search.span}: {search.read:,} posts read ({price(search.read)}), {published:,} published"
+        f"{search.span}: {search.read:,} posts read ({price(search.read)}), "
+        f"{notes.published:,} published"
     )
-    done = Span(search.covered_from, search.span.end)
-    if done.start == done.end:
-        return []
-    whole = done if query else joined(done, covered)
-    topic.note(
-        # A query of one's own fills no gap of the stream's rules.
-        "history" if query else "backfilled",
-        "the posts are published, and the gap is listed as open still",
-        gap_from=_microseconds(whole.start),
-        gap_to=_microseconds(whole.end),
-        reason="history" if query else "backfill",
-        detail={
-            "read_from": moment(done.start),
-            "read_to": moment(done.end),
-            "search": search.product.name,
-            "posts_read": search.read,
-            "posts_published": published,
-            "rules": [rule.tag or rule.value for rule in search.rules],
-            # X's searches return no reposts since 2026-05-04.
-            "reposts": False,
-        },
-    )
-    return [done]
+    done = Span(notes.reached, search.span.end)
+    return [done] if done.start < done.end else []
+
+
+class _Notes:
+    """The events of one search: each tells what became complete since the one before.
+
+    Attributes:
+        reached: all from here to the span's end is published.
+        published: posts that were published so far.
+    """
+
+    def __init__(
+        self, topic: TopicPublisher, search: GapSearch, covered: Sequence[Span], query: str | None
+    ) -> None:
+        self._topic = topic
+        self._search = search
+        self._covered = covered
+        self._query = query
+        self.reached = search.span.end
+        self.published = 0
+        self._said = (self.reached, 0, 0)
+
+    @property
+    def unsaid(self) -> int:
+        """Posts read since the last event."""
+        return self._search.read - self._said[1]
+
+    def send(self) -> None:
+        """Publish the event, if more is complete than at the last one."""
+        search, (before, read, published) = self._search, self._said
+        if self.reached == before:
+            return
+        done = Span(self.reached, search.span.end)
+        whole = done if self._query else joined(done, self._covered)
+        self._said = (self.reached, search.read, self.published)
+        self._topic.note(
+            # A query of one's own fills no gap of the stream's rules.
+            "history" if self._query else "backfilled",
+            f"the posts are published, and {Span(self.reached, before)} is listed as open still",
+            gap_from=_microseconds(whole.start),
+            gap_to=_microseconds(whole.end),
+            reason="history" if self._query else "backfill",
+            detail={
+                "read_from": moment(self.reached),
+                "read_to": moment(before),
+                "search": search.product.name,
+                "posts_read": search.read - read,
+                "posts_published": self.published - published,
+                "rules": [rule.tag or rule.value for rule in search.rules],
+                # X's searches return no reposts since 2026-05-04.
+                "reposts": False,
+            },
+        )
 
 
 def _stop(search: GapSearch, options: argparse.Namespace) -> None:
@@ -197,21 +249,19 @@ def _stop(search: GapSearch, options: argparse.Namespace) -> None:
     raise type(search.failure)(f"{search.failure}. What was read is published; {left}")
 
 
-def _publish_posts(
-    topic: TopicPublisher, search: GapSearch, present: Mapping[int, frozenset[str] | None]
+def _publish(
+    topic: TopicPublisher,
+    lines: Sequence[dict[str, Any]],
+    present: Mapping[int, frozenset[str] | None],
 ) -> int:
     """Publish what is not in the table yet; return how many posts that were."""
-    published, told = 0, 0
-    for lines in search.lines():
-        messages = [message for line in lines if (message := _message(line, present)) is not None]
-        if refusals := [why for why in topic.publish(messages) if why is not None]:
-            raise UnavailableError(
-                f"{topic.name} did not take {len(refusals):,} posts ({refusals[0]}): the gap "
-                "stays open; run the command again (X charges posts of the same UTC day once)"
-            )
-        published += len(messages)
-        told = progress(told, search.read, f"posts read, back to {moment(search.covered_from)}")
-    return published
+    messages = [message for line in lines if (message := _message(line, present)) is not None]
+    if refusals := [why for why in topic.publish(messages) if why is not None]:
+        raise UnavailableError(
+            f"{topic.name} did not take {len(refusals):,} posts ({refusals[0]}): the gap "
+            "stays open; run the command again (X charges posts of the same UTC day once)"
+        )
+    return len(messages)
 
 
 def _message(line: dict[str, Any], present: Mapping[int, frozenset[str] | None]) -> Message | None:
