@@ -223,10 +223,21 @@ def test_row_is_known_by_its_id_or_by_its_message() -> None:
     """BigQuery drops a repeated insertId, so an id that it would have to be cut for is none: of two
     long ids that begin alike one row would be gone.
     """
-    assert row("tweets", post(7)).insert_id == "7"
+    assert row("tweets", post(7)).insert_id == "7/2024-01-15T10:35:01.123456Z"
     assert row("stream_events", event("e" * 128)).insert_id == "e" * 128
     data = json.dumps(event("e" * 129)).encode()
     assert table("stream_events").row(PushedMessage("m1", data)).insert_id == "m1"
+
+
+def test_a_post_read_again_is_another_row() -> None:
+    """What a backfill reads anew, maybe with more tags, is no repetition that BigQuery may drop; a
+    record that comes in another message is one.
+    """
+    schema, data = table("tweets"), json.dumps(post(7)).encode()
+    first = schema.row(PushedMessage("m1", data)).insert_id
+    assert schema.row(PushedMessage("m2", data)).insert_id == first
+    later = post(7, ingested_at="2024-01-15T10:35:31.000000Z", rule_tags=["sea", "sky"])
+    assert row("tweets", later).insert_id != first
 
 
 def test_own_columns_are_never_a_record_s() -> None:

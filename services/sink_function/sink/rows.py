@@ -49,7 +49,8 @@ class Row:
 
     Attributes:
         values: column to JSON value, `inserted_at` (and `sink`) still missing.
-        insert_id: id of the post or event, by which BigQuery drops an early repetition.
+        insert_id: id of the event, or of the post with the moment at which it was read, by which
+            BigQuery drops an early repetition. A post that was read again may tell more.
         size: upper bound of its bytes in the insert request.
     """
 
@@ -121,8 +122,10 @@ class TableSchema:
         values["message_id"] = message.id
         if message.published_at:
             values["published_at"] = message.published_at
-        key = values.get(self._key)
-        insert_id = key if type(key) is str and len(key) <= MAX_INSERT_ID else message.id
+        parts = [values[name] for name in (self._key, "ingested_at") if name in values]
+        insert_id = "/".join(map(str, parts))
+        if type(values.get(self._key)) is not str or len(insert_id) > MAX_INSERT_ID:
+            insert_id = message.id
         return Row(values, insert_id[:MAX_INSERT_ID], _size(values))
 
     def without_overflow(self, row: Row) -> Row | None:

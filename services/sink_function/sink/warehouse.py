@@ -1,6 +1,6 @@
 """BigQuery: a group of rows in, an outcome for each row out. Runs in a worker thread.
 
-The insert is the REST streaming insert with the post's id as insertId. `skipInvalidRows` is on, so
+The insert is the REST streaming insert with Row.insert_id as insertId. `skipInvalidRows` is on, so
 that one bad row does not keep the rest of its group out. BigQuery's answers are sorted into three:
 
 - written: the row is durable;
