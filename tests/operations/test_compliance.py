@@ -405,6 +405,8 @@ def test_both_generations_of_results() -> None:
             {5, 6, 8},
             {9},
         ),
+        (b'{"data": {"id": "9999999999999999999", "author_id": "7", "te', set(), {7}),
+        (b'{"data": {"id": "5", "author_id": 9223372036854775808, "te', {5}, set()),
         (b"\xff\x00", set(), set()),
         (b"[1, 2]", set(), set()),
         (b'{"id": true, "raw": 3, "includes": 4}', set(), set()),

@@ -86,10 +86,7 @@ class DeadLetter(NamedTuple):
         except (ValueError, RecursionError):
             # A broken line still holds the post: its ids are read as text.
             text = self.data.decode("utf-8", "replace")
-            return (
-                {int(number) for number in re.findall(r'"id"\s*:\s*"?(\d{1,19})\b', text)},
-                {int(number) for number in re.findall(r'"author_id"\s*:\s*"?(\d{1,19})\b', text)},
-            )
+            return _written("id", text), _written("author_id", text)
         posts = list(_posts(json_object(found)))
         repeated = [
             reference
@@ -114,6 +111,11 @@ def _posts(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         except (ValueError, RecursionError):
             return
         yield from _posts(json_object(line))
+
+
+def _written(name: str, text: str) -> set[int]:
+    found = re.findall(rf'"{name}"\s*:\s*"?(\d+)\b', text)
+    return {number for digits in found if (number := integer(digits)) is not None}
 
 
 def _numbers(name: str, items: Iterable[Mapping[str, Any]]) -> set[int]:
