@@ -235,6 +235,19 @@ def test_an_interval_by_time(stack: Stack, x: XServer, outage: Outage) -> None:
     assert ids == outage.missed
 
 
+def test_the_last_minute_is_left_for_later(stack: Stack, x: XServer, outage: Outage) -> None:
+    """X's index may lack the newest posts: the last minute is not read, and stays a gap."""
+    asked = answering_ends(x)
+    gap = stack.insert_gap(outage.start, datetime.now(UTC))
+    before = datetime.now(UTC)
+    done = stack.run("backfill", "--gap", gap, "--yes")
+    assert (done.code, done.out.count("Too new: ")) == (0, 1)
+    assert max(asked) < before - timedelta(seconds=55)
+    stack.sink()
+    (event,) = events(stack)
+    assert event["gap_to"] < before - timedelta(seconds=55)
+
+
 def test_all_open_gaps_once(stack: Stack, x: XServer, outage: Outage) -> None:
     """--all fills every open gap; where two overlap, the shared part is read once."""
     stack.insert_gap(outage.start - timedelta(seconds=30), outage.start + timedelta(seconds=30))
@@ -335,6 +348,18 @@ def answering(x: XServer, *pages: dict[str, Any]) -> list[str | None]:
 
     patch_route(x, "/search/recent", search)
     return asked
+
+
+def answering_ends(x: XServer) -> list[datetime]:
+    """Collect the ends of the intervals that X's search is asked for."""
+    ends: list[datetime] = []
+
+    async def noting(request: web.Request) -> web.StreamResponse:
+        ends.append(datetime.fromisoformat(request.query["end_time"]))
+        return await real(request)
+
+    real = patch_route(x, "/search/recent", noting)
+    return ends
 
 
 def page(*posts: dict[str, Any], **meta: Any) -> dict[str, Any]:
@@ -511,16 +536,10 @@ def test_what_is_published_is_noted_however_a_run_ends(
     stack.sink()
     reached = min(event["gap_from"] for event in events(stack))
     assert outage.start < reached < outage.end
-    asked: list[str] = []
-
-    async def noting(request: web.Request) -> web.StreamResponse:
-        asked.append(request.query["end_time"])
-        return await real(request)
-
-    real = patch_route(x, "/search/recent", noting)
+    asked = answering_ends(x)
     done = stack.run(*command)
     assert done.code == 0, done.err
-    assert max(map(datetime.fromisoformat, asked)) < reached + timedelta(seconds=1)
+    assert max(asked) < reached + timedelta(seconds=1)
     stack.sink()
     found = [event["detail"] for event in events(stack)]
     there = [number for (number,) in stack.query("SELECT id FROM `${dataset}.tweets_latest`")]

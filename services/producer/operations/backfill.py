@@ -27,8 +27,9 @@ from producer.record import RecordError, rule_tags, to_record
 from producer.rules import Rule, RulesError, read_rules
 
 _LISTED_DAYS = 30
-# X wants the end of a search at least ten seconds before now.
-_FRESH = timedelta(seconds=15)
+# X wants the end of a search ten seconds before now at least, and takes 30 where none is given:
+# the index may still lack what is younger, and its gap would be closed for good.
+_FRESH = timedelta(seconds=60)
 _POSTS_A_NOTE = 1_000
 
 
@@ -111,7 +112,11 @@ def _reachable(span: Span, at: datetime, product: SearchProduct) -> Span | None:
                 else "posts of before have ids without their time."
             )
         )
-    start, end = max(span.start, oldest), min(span.end, at - _FRESH)
+    start, end = max(span.start, oldest), min(span.end, newest := at - _FRESH)
+    if end < span.end:
+        print(
+            f"Too new: {Span(max(start, newest), span.end)}. X may lack posts of the last minute."
+        )
     return Span(start, end) if start < end else None
 
 
