@@ -64,8 +64,9 @@ def _span(start: datetime, end: datetime) -> dict[str, Any]:
 def _gap(gap: StreamGap) -> dict[str, Any]:
     return {
         **_span(gap.start, gap.end),
+        **({"from": "unknown"} if gap.begin_unknown else {}),
         "reason": gap.reason,
-        "length": duration(gap.end - gap.start),
+        "length": gap.length,
         "filling": gap.filling,
     }
 

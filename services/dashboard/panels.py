@@ -113,13 +113,14 @@ def _missing(gaps: Sequence[StreamGap]) -> tuple[str, str]:
     if not gaps:
         return "None", "no gap in the stream"
     counts = Counter(gap.filling for gap in gaps)
-    open_ = _length([gap for gap in gaps if gap.filling in ("open", "open now")])
+    left = [gap for gap in gaps if gap.filling in ("open", "open now")]
     note = ", ".join(f"{counts[word]} {word}" for word in FILLINGS if word in counts)
-    return duration(open_) if open_ else "None", f"gaps: {note}"
+    return _length(left) if left else "None", f"gaps: {note}"
 
 
-def _length(gaps: Sequence[StreamGap]) -> timedelta:
-    return sum((gap.end - gap.start for gap in gaps), timedelta())
+def _length(gaps: Sequence[StreamGap]) -> str:
+    most = "up to " * any(gap.begin_unknown for gap in gaps)
+    return most + duration(sum((gap.end - gap.start for gap in gaps), timedelta()))
 
 
 def _spend(month: Month, now: datetime) -> tuple[str, str]:
@@ -162,7 +163,7 @@ def marks(gaps: Sequence[StreamGap], dead_letters: Sequence[LetterMark], window:
     """What the marks on the time line are, in words; rules do not filter them."""
     lines = [_gap_line(gap, window.until) for gap in gaps[-1 : -_GAPS_LISTED - 1 : -1]]
     if more := gaps[:-_GAPS_LISTED]:
-        lines.append(f"<li>and {len(more)} more before, {duration(_length(more))}</li>")
+        lines.append(f"<li>and {len(more)} more before, {_length(more)}</li>")
     letters: Counter[str] = Counter()
     for mark in dead_letters:
         letters[mark.reason] += mark.count
@@ -180,9 +181,11 @@ def marks(gaps: Sequence[StreamGap], dead_letters: Sequence[LetterMark], window:
 def _gap_line(gap: StreamGap, now: datetime) -> str:
     word = gap.filling
     start, end = (clock(m.replace(tzinfo=now.tzinfo), now) for m in (gap.start, gap.end))
+    if gap.begin_unknown:
+        start = "unknown"
     return (
         f'<li><b class="gap {word.replace(" ", "-")}">gap, {word}</b> '
-        f"{duration(gap.end - gap.start)}, {start} to {'now' if gap.open else end} "
+        f"{gap.length}, {start} to {'now' if gap.open else end} "
         f"({escape(words(gap.reason))})</li>"
     )
 

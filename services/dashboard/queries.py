@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from warehouse import Query
-from window import Window, utc
+from window import Window, duration, utc
 
 TOP = 10
 # X allows 1,000 rules: the page shows the first ten and offers all of them as filters.
@@ -96,6 +96,7 @@ class StreamGap:
         backfilled: a backfill has covered it whole.
         reposts_missing: ... by a search, which returns no reposts.
         open: it has not ended yet.
+        begin_unknown: the reader's store was lost with it; `start` is the window's.
     """
 
     start: datetime
@@ -104,6 +105,12 @@ class StreamGap:
     backfilled: bool = False
     reposts_missing: bool = False
     open: bool = False
+    begin_unknown: bool = False
+
+    @property
+    def length(self) -> str:
+        """From start to end, for people."""
+        return f"{'up to ' * self.begin_unknown}{duration(self.end - self.start)}"
 
     @property
     def filling(self) -> str:
@@ -233,14 +240,16 @@ def latest_posts(window: Window, limit: int = 8) -> Query[ListedPost]:
 
 
 def gaps(window: Window) -> Query[StreamGap]:
-    """Gaps that ended in the window, with their whole length, in order; not bound to rules."""
+    """Gaps that ended in the window, whole if their begin is known, in order; of any rules."""
     return Query(
         "Gaps",
-        "SELECT gap_from AS start, gap_to AS `end`, COALESCE(reason, 'unknown') AS reason,\n"
-        "  backfilled, reposts_missing\n"
+        "SELECT COALESCE(gap_from, DATETIME(@since)) AS start, gap_to AS `end`,\n"
+        "  COALESCE(reason, 'unknown') AS reason, backfilled, reposts_missing,\n"
+        "  gap_from IS NULL AS begin_unknown\n"
         "FROM `{dataset}.stream_gaps` AS gap\n"
-        "WHERE gap.at >= @since AND gap.at < @until AND gap_from < gap_to\n"
-        "ORDER BY gap_from LIMIT 1000",
+        "WHERE gap.at >= @since AND gap.at < @until\n"
+        "  AND COALESCE(gap_from, DATETIME(@since)) < gap_to\n"
+        "ORDER BY start LIMIT 1000",
         window.events,
         StreamGap,
     )

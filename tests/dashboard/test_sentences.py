@@ -18,7 +18,7 @@ import panels
 from queries import ListedPost
 from tests.bigquery_server import BigQueryServer
 from tests.dashboard.browser import FOLDER
-from tests.dashboard.store import DATASET, Store, post
+from tests.dashboard.store import DATASET, Store, event, post
 from warehouse import Settings, ViewReader
 
 
@@ -106,6 +106,18 @@ def test_empty_table_says_why(
         "Posts": "0", "Missing": "None", "X spend this month": "–", "In the last minute": "0",
         "Authors": "0", "Post to row": "–", "Dead letters": "0",
     }  # fmt: skip
+
+
+def test_gap_without_a_begin_is_shown(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch, server: BigQueryServer, store: Store
+) -> None:
+    """A lost store leaves a gap of which only the end is known: it may be all of the window."""
+    end = datetime.now(UTC) - timedelta(minutes=5)
+    store.events(event("g", "gap", end, gap_to=end, reason="state_damaged"))
+    run(app, monkeypatch, DATASET, server.url)
+    assert re.fullmatch(r"up to (9 min \d+ s|10 min)", figures(app)["Missing"])
+    said = rf"gap, open\| {figures(app)['Missing']}, unknown to {end:%H:%M:%S} \(state damaged\)"
+    assert re.search(said, pages(app))
 
 
 def test_longer_time_finds_what_the_default_does_not(
