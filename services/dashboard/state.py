@@ -29,6 +29,8 @@ _UNKNOWN = timedelta(seconds=40)
 _CONTESTED = timedelta(minutes=12)
 # While it catches up, the delay is no measure of what is normal.
 _LONGEST_DELAY_MS = 30_000
+# Counts of posts of an hour, one each ten minutes: what another program bought before is over.
+_USAGES = 7
 _LIFE = {
     "started", "connected", "disconnected", "publish_stalled", "budget_paused", "budget_resumed",
     "stopped",
@@ -117,7 +119,10 @@ def pulses(now: datetime) -> Query[Pulse]:
 
 
 def life(now: datetime) -> Query[StreamEvent]:
-    """The first and the last event of each kind on each day of 62, in order: two months' spend."""
+    """The first and the last event of each kind on each day of 62, in order: two months' spend.
+
+    Of the last hour each usage, which tells of posts that are in no row yet.
+    """
     days = Window(now - timedelta(days=62), now)
 
     def number(order: str) -> str:
@@ -133,6 +138,7 @@ def life(now: datetime) -> Query[StreamEvent]:
         "FROM `{dataset}.stream_events_latest` AS event\n"
         "WHERE event.at >= @since AND event.at < @until\n"
         f"QUALIFY {number('')}\n  OR {number(' DESC')}\n"
+        "  OR kind = 'usage' AND event.at >= TIMESTAMP_SUB(@until, INTERVAL 1 HOUR)\n"
         "ORDER BY event.at, event_id",
         days.events,
         StreamEvent,
@@ -159,6 +165,8 @@ def judge(found: Sequence[Pulse], events: Sequence[StreamEvent], now: datetime) 
     else:
         since = f"connected since {clock(connected, now)}" if connected else "the reader is there"
         state = StreamState("idle", "No posts match", f"{since}, no post in the last day.")
+    if state.tone == "idle":
+        state = _unless_posts_are_counted(state, events, pulse.read if pulse else None)
     taken = said.get(_TAKEN_OVER)
     if state.tone in ("good", "idle") and taken and now - taken.at < _CONTESTED:
         says = (
@@ -246,6 +254,28 @@ def _by_age(
     return StreamState(
         "bad", "Late", f"{ago}, where {every}: the reader, Pub/Sub or the sink is behind."
     )
+
+
+def _unless_posts_are_counted(
+    state: StreamState, events: Sequence[StreamEvent], last: datetime | None
+) -> StreamState:
+    """Late where posts were bought after the last row: an event says nothing of the posts' table.
+
+    Two counts after it are needed: the first has what came just before it, too.
+    """
+    told = [
+        event for event in events
+        if event.kind == "usage" and event.posts_used is not None and (not last or event.at > last)
+    ][-_USAGES:]  # fmt: skip
+    more = (told[-1].posts_used or 0) - (told[0].posts_used or 0) if told else 0
+    if more <= 0:
+        return state
+    says = f"{state.says.removesuffix('.')}, but {more:,} posts were counted since"
+    # The count is X's or the reader's own, the larger: X counts what others of the project buy.
+    if told[-1].posts_used == told[-1].about("x_posts"):
+        says += " by X: another program bought them, or Pub/Sub or the sink is behind."
+        return StreamState("wait", "Late", says)
+    return StreamState("bad", "Late", f"{says}: Pub/Sub or the sink is behind.")
 
 
 def _read_all(quiet: StreamEvent | None, found: Sequence[Pulse]) -> bool | None:

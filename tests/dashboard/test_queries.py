@@ -229,6 +229,13 @@ def test_gaps_and_dead_letters_of_the_window(store: Store, warehouse: ViewReader
     assert warehouse.rows(queries.gaps(around(MIDNIGHT))) == [replace(found, backfilled=True)]
 
 
+def test_counts_of_the_last_hour_are_all_read(store: Store, warehouse: ViewReader) -> None:
+    """The state line compares each count of the last hour, of earlier ones the day's two ends."""
+    ago = [MIDNIGHT - timedelta(minutes=n) for n in range(120, 0, -10)]
+    store.events(*(event(f"u{at}", "usage", at, posts_used=1) for at in ago))
+    assert [row.at for row in warehouse.rows(state.life(MIDNIGHT))] == [ago[0], *ago[-6:]]
+
+
 def test_state_of_a_quiet_table_and_of_a_busy_one(store: Store, warehouse: ViewReader) -> None:
     """The state line's own queries, over the tables: events of each day, posts by ten minutes."""
     assert snapshot.condition(warehouse, MIDNIGHT).state.word == "Nothing yet"

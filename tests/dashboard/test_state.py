@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -44,6 +45,14 @@ def told(kind: str, ago: timedelta, **columns: Any) -> StreamEvent:
 def quiet(ago: timedelta, since: timedelta) -> StreamEvent:
     """The reader's word that its stream brings nothing since a moment so long ago."""
     return told("quiet", ago, detail=f'{{"since": "{NOW - since:%FT%TZ}"}}')
+
+
+def counted(*posts: int, **detail: int) -> list[StreamEvent]:
+    """The reader's counts of posts, each ten minutes, the last 4 minutes ago."""
+    return [
+        told("usage", (4 + 10 * n) * MINUTE, posts_used=used, detail=json.dumps(detail))
+        for n, used in enumerate(reversed(posts))
+    ]
 
 
 STARTED = told("started", 3 * DAY)
@@ -118,6 +127,16 @@ CONNECTED = told("connected", 2 * DAY)
         ([], [CONNECTED, told("usage", 4 * MINUTE, posts_used=1)], "No posts match",
          "connected since 24 Nov 12:00, no post in the last day."),
         ([], [CONNECTED], "Down", "since 24 Nov 12:00, 2 days: no sign of the reader."),
+        # ... but what the reader counts is in no row: the sink refuses the posts, not the events
+        ([pulse(HOUR)], [CONNECTED, *counted(500, 560, 620)], "Late",
+         "heard of 4 min ago, but 120 posts were counted since: Pub/Sub or the sink is behind."),
+        ([], [CONNECTED, *counted(500, 560)], "Late", "no post in the last day, but 60 posts"),
+        # ... or others of the X project buy posts, which X alone counts
+        ([pulse(HOUR)], [CONNECTED, *counted(500, 560, x_posts=560)], "Late",
+         "60 posts were counted since by X: another program bought them, or Pub/Sub or the sink"),
+        # ... a count is not the posts that were read before it, a new month's is smaller
+        ([pulse(20 * MINUTE)], [CONNECTED, *counted(0, 500, 560, 560)], "No posts match", "heard"),
+        ([pulse(HOUR)], [CONNECTED, *counted(500, 60)], "No posts match", "heard of 4 min ago."),
         # one post in 20 minutes is the pace of this rule set
         ([pulse(30 * MINUTE, every=5 * MINUTE)], [CONNECTED, told("usage", MINUTE, posts_used=1)],
          "Live", "newest post 30 min ago, one comes every 5 min."),
