@@ -103,6 +103,31 @@ def test_what_x_reports_goes_everywhere(stack: Stack, x: XServer) -> None:
     assert "table: 0 rows removed, 0 cleared" in again.out
 
 
+@pytest.mark.parametrize("embedded", ["tweets", "posts"])
+def test_a_repost_keeps_no_word_of_a_gone_author(stack: Stack, x: XServer, embedded: str) -> None:
+    """An author whose posts came only inside reposts is asked about, and the reposts go whole."""
+    whole = {"id": "999", "author_id": "99", "text": "my secret is that I write all night"}
+    includes = {"includes": {embedded: [whole]}}
+    for number, kind in ((11, "retweeted"), (12, "reposted"), (13, "quoted")):
+        reference = [{"type": kind, "id": "999"}]
+        own = {"text": "RT @bob: my secret is"} if kind != "quoted" else {}
+        stack.insert_posts(line(number, author=70, referenced_tweets=reference, **own) | includes)
+    two = {"includes": {embedded: [whole, whole | {"id": "998", "author_id": "98"}]}}
+    stack.insert_posts(
+        line(14, author=71, referenced_tweets=[{"type": "retweeted", "id": "998"}]) | two
+    )
+    gone(x, "users", 99)
+    dry = stack.run("compliance", "run", *FAST)
+    assert "table: 2 rows would be removed, 2 would be cleared" in dry.out
+    done = stack.run("compliance", "run", "--yes", *FAST)
+    assert done.code == 0, done.err
+    assert stack.query("SELECT id, raw FROM `${dataset}.tweets` ORDER BY id") == [
+        (13, None),
+        (14, None),
+    ]
+    assert "table: 2 rows removed, 2 cleared" in done.out
+
+
 def test_without_yes_nothing_changes(stack: Stack, x: XServer) -> None:
     """The dry run counts what would go, and leaves table, dead letters and topic alone."""
     fill(stack)

@@ -23,6 +23,11 @@ BUFFER_MINUTES = 90
 RATE_WINDOW = timedelta(hours=1)
 _ROWS_A_PAGE = 20_000  # else pages of 10 MB: 280,000 ids, 200 MB as Python's objects
 _IDS_A_STATEMENT = 10_000  # 350 KB of parameters, far below the 10 MB of a request
+_EMBEDDED_POSTS = (
+    "UNNEST(ARRAY_CONCAT(IFNULL(JSON_QUERY_ARRAY(raw, '$$.includes.tweets'), []), "
+    "IFNULL(JSON_QUERY_ARRAY(raw, '$$.includes.posts'), [])))"
+)
+_ITS_AUTHOR = "SAFE_CAST(JSON_VALUE(p, '$$.author_id') AS INT64)"
 
 
 class Dataset:
@@ -124,9 +129,12 @@ class Dataset:
         )
 
     def held_authors(self) -> Iterator[int]:
-        """Yield every author id held."""
+        """Yield every author id held: of rows, and of the posts that rows embed."""
         return self._first(
-            "SELECT DISTINCT author_id FROM `${dataset}.tweets` WHERE author_id IS NOT NULL"
+            "SELECT author_id FROM `${dataset}.tweets` "  # noqa: S608 - our own words
+            "WHERE author_id IS NOT NULL UNION DISTINCT "
+            f"SELECT {_ITS_AUTHOR} FROM `${{dataset}}.tweets`, {_EMBEDDED_POSTS} AS p "
+            f"WHERE {_ITS_AUTHOR} IS NOT NULL"
         )
 
     def posts_of(self, authors: "array[int]") -> Iterator[int]:
@@ -190,10 +198,15 @@ _EMBEDDED = (
     "WHERE r.id IN UNNEST(@ids))"
 )
 _EMBEDDED_AUTHOR = (
-    "raw IS NOT NULL AND EXISTS (SELECT 1 FROM UNNEST(ARRAY_CONCAT("
-    "IFNULL(JSON_QUERY_ARRAY(raw, '$$.includes.tweets'), []), "
-    "IFNULL(JSON_QUERY_ARRAY(raw, '$$.includes.posts'), []))) AS p "
-    "WHERE SAFE_CAST(JSON_VALUE(p, '$$.author_id') AS INT64) IN UNNEST(@ids))"
+    f"raw IS NOT NULL AND EXISTS (SELECT 1 FROM {_EMBEDDED_POSTS} AS p "  # noqa: S608 - ours
+    f"WHERE {_ITS_AUTHOR} IN UNNEST(@ids))"
+)
+# The text of a repost is its author's: "RT @name: ...".
+_REPOSTED_AUTHOR = (
+    f"(raw IS NOT NULL AND EXISTS (SELECT 1 FROM {_EMBEDDED_POSTS} AS p, "  # noqa: S608 - ours
+    f"UNNEST(referenced_posts) AS r WHERE {_ITS_AUTHOR} IN UNNEST(@ids) "
+    "AND r.type IN ('retweeted', 'reposted') "
+    "AND r.id = SAFE_CAST(JSON_VALUE(p, '$$.id') AS INT64)))"
 )
 _DELETE = "DELETE FROM `${dataset}.tweets`"
 _CLEAR_RAW = "UPDATE `${dataset}.tweets` SET raw = NULL"
@@ -239,11 +252,14 @@ class Purge:
     def authors(self, ids: Iterable[int]) -> Iterator["array[int]"]:
         """Remove every post of these authors as posts() does, and copies embedded in `raw`.
 
+        A repost goes even where the post that it repeats is no row: its text is that post's.
         Yields the ids of their posts, part by part, as they are done.
         """
         for part in parts(ids, _IDS_A_STATEMENT):
             yield from self.posts(self._dataset.posts_of(part))
-            embedded = f"IFNULL(author_id NOT IN UNNEST(@ids), TRUE) AND {_EMBEDDED_AUTHOR}"
+            self.removed += self._change(_DELETE, _REPOSTED_AUTHOR, part)
+            others = f"IFNULL(author_id NOT IN UNNEST(@ids), TRUE) AND NOT {_REPOSTED_AUTHOR}"
+            embedded = f"{others} AND {_EMBEDDED_AUTHOR}"
             self.cleared += self._change(_CLEAR_RAW, embedded, part)
 
     def places(self, ids: Iterable[int]) -> None:
