@@ -170,6 +170,34 @@ def test_a_result_from_a_file(stack: Stack, tmp_path: Path) -> None:
     assert "1 lines of the result say nothing known" in done.out
 
 
+def test_a_user_s_scrubbed_locations_cost_no_post(stack: Stack, tmp_path: Path) -> None:
+    """Both generations of a user's scrub_geo clear that user's places: by user, never by post id.
+
+    Post 74 has the number of a user, and keeps its own place.
+    """
+    fill(stack)
+    place = {"includes": {"places": [{"id": "abc"}]}}
+    for number, author in ((74, 76), (75, 74), (76, 74)):
+        stack.insert_posts(line(number, author=author, geo={"place_id": "abc"}) | place)
+    before = ids(stack)
+    result = tmp_path / "result.json"
+    lines = [
+        {"id": "74", "action": "delete", "reason": "scrub_geo"},
+        {"id": "75", "action": "scrub_geo"},
+    ]
+    result.write_text("\n".join(map(json.dumps, lines)))
+    done = stack.run(
+        "compliance", "run", "--result", str(result), "--type", "users", "--yes", *FAST
+    )
+    assert done.code == 0, done.err
+    assert "2 locations to remove" in done.out
+    assert "table: 0 rows removed, 3 cleared" in done.out
+    assert ids(stack) == before
+    raw = dict(stack.query("SELECT id, raw FROM `${dataset}.tweets`"))
+    assert {number for number in raw if "geo" in raw[number]["data"]} == {74}
+    assert {number for number in raw if raw[number].get("includes", {}).get("places")} == {74}
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "said"),
     [
@@ -414,8 +442,17 @@ def test_both_generations_of_results() -> None:
     )
     assert (list(found.scrub_geo), list(found.posts)) == ([1, 2], [3])
     assert (found.stale, found.unclear) == (1, 1)
-    line = b'{"id": "4", "action": "delete", "reason": "protected"}'
-    assert list(Withdrawals.read("users", [line]).authors) == [4]
+    users = Withdrawals.read(
+        "users",
+        [
+            b'{"id": "4", "action": "delete", "reason": "protected"}',
+            b'{"id": "5", "action": "delete", "reason": "scrub_geo"}',
+            b'{"id": "6", "action": "scrub_geo"}',
+            b'{"id": "7", "action": "rehydrate", "reason": "scrub_geo"}',
+        ],
+    )
+    assert (list(users.authors), list(users.scrub_geo_authors)) == ([4], [5, 6])
+    assert (list(users.posts), list(users.scrub_geo), users.stale) == ([], [], 1)
 
 
 @pytest.mark.parametrize(

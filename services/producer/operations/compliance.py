@@ -129,7 +129,7 @@ class _Run:
         self._counts.update(
             posts_gone=len(found.posts),
             users_gone=len(found.authors),
-            locations_scrubbed=len(found.scrub_geo),
+            locations_scrubbed=len(found.scrub_geo) + len(found.scrub_geo_authors),
             stale=found.stale,
             unclear=found.unclear,
         )
@@ -137,9 +137,11 @@ class _Run:
         posts, authors = self._held
         for part in chain(self._purge.authors(found.authors), self._purge.posts(found.posts)):
             self._gone[0].update(posts.intersection(part))
-        self._purge.places(found.scrub_geo)
+        self._purge.places("id", found.scrub_geo)
+        self._purge.places("author_id", found.scrub_geo_authors)
+        # A letter cannot be changed: one that may hold a location goes.
         self._gone[0].update(posts.intersection(found.scrub_geo))
-        self._gone[1].update(authors.intersection(found.authors))
+        self._gone[1].update(authors.intersection([*found.authors, *found.scrub_geo_authors]))
 
     def _queue(self) -> DeadLetterQueue:
         return DeadLetterQueue(self._settings.dead_letter_subscription, self._options.wait)

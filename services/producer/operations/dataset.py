@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from string import Template
-from typing import Any
+from typing import Any, Literal
 
 from google.api_core.exceptions import BadRequest
 from google.api_core.retry import Retry
@@ -215,7 +215,7 @@ _CLEAR_PLACE = (
     "SET raw = JSON_REMOVE(JSON_REMOVE(raw, '$$.data.geo'), '$$.includes.places')"
 )
 _PLACE = (
-    "id IN UNNEST(@ids) AND (JSON_QUERY(raw, '$$.data.geo') IS NOT NULL "
+    "(JSON_QUERY(raw, '$$.data.geo') IS NOT NULL "
     "OR JSON_QUERY(raw, '$$.includes.places') IS NOT NULL)"
 )
 
@@ -262,10 +262,11 @@ class Purge:
             embedded = f"{others} AND {_EMBEDDED_AUTHOR}"
             self.cleared += self._change(_CLEAR_RAW, embedded, part)
 
-    def places(self, ids: Iterable[int]) -> None:
-        """Remove the location of posts that stay; only `raw` can hold one."""
+    def places(self, column: Literal["id", "author_id"], ids: Iterable[int]) -> None:
+        """Remove the location of posts that stay, by id or by author; only `raw` can hold one."""
         for part in parts(ids, _IDS_A_STATEMENT):
-            self.cleared += self._change(_CLEAR_PLACE, _PLACE, part)
+            where = f"{column} IN UNNEST(@ids) AND {_PLACE}"
+            self.cleared += self._change(_CLEAR_PLACE, where, part)
 
     def _change(self, statement: str, condition: str, ids: "array[int]") -> int:
         held = self._dataset.count(condition, ids)

@@ -39,6 +39,7 @@ class Withdrawals:
         posts: posts to remove.
         authors: users whose posts must be removed.
         scrub_geo: posts whose location must be removed.
+        scrub_geo_authors: users of whose posts the location must be removed.
         stale: how many posts were edited since; their newer version is a post of its own.
         unclear: how many entries say nothing we know, such as an id that X calls invalid.
     """
@@ -46,6 +47,7 @@ class Withdrawals:
     posts: "array[int]" = field(default_factory=lambda: array("q"))
     authors: "array[int]" = field(default_factory=lambda: array("q"))
     scrub_geo: "array[int]" = field(default_factory=lambda: array("q"))
+    scrub_geo_authors: "array[int]" = field(default_factory=lambda: array("q"))
     stale: int = 0
     unclear: int = 0
 
@@ -79,8 +81,8 @@ class Withdrawals:
         id_, action = integer(entry["id"]), entry.get("action")
         if id_ is None or action not in {"delete", "scrub_geo", "rehydrate"}:
             self.unclear += 1
-        elif action == "scrub_geo" or (kind == "tweets" and entry.get("reason") == "scrub_geo"):
-            self.scrub_geo.append(id_)
+        elif action == "scrub_geo" or (action == "delete" and entry.get("reason") == "scrub_geo"):
+            (self.scrub_geo if kind == "tweets" else self.scrub_geo_authors).append(id_)
         elif action == "rehydrate":
             self.stale += 1
         else:
