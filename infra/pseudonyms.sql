@@ -18,7 +18,7 @@
 -- links INTEGER: how many links the post has
 -- referenced_posts RECORD: type, and hash of the id, of the posts that it refers to
 -- public_metrics RECORD: counts when the post was read
--- rule_tags STRING: tags of the stream rules that the post matched
+-- rule_tags STRING: hashes of the tags of the rules that the post matched: a tag may be a query
 -- source STRING: stream or backfill
 -- ingested_at TIMESTAMP: when the producer read the post
 SELECT
@@ -41,7 +41,10 @@ SELECT
     FROM UNNEST(post.referenced_posts) AS referenced
   ) AS referenced_posts,
   post.public_metrics,
-  post.rule_tags,
+  ARRAY(
+    SELECT PSEUDONYM('tag', digest)
+    FROM (SELECT TO_HEX(SHA256(tag)) AS digest FROM UNNEST(post.rule_tags) AS tag)
+  ) AS rule_tags,
   post.source,
   post.ingested_at${text}
 FROM `${dataset}.tweets` AS post

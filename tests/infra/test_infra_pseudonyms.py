@@ -114,6 +114,15 @@ def test_nothing_in_a_row_names_anyone(client: bigquery.Client) -> None:
     assert "안녕 @[name] 🌊 [link] ok" in seen
 
 
+def test_a_tag_that_is_a_query_names_nobody(client: bigquery.Client) -> None:
+    """Tags are hashed, in any script: a rule without a tag of its own is known by its query."""
+    tags = ["from:The_Author", "고양이 @other_one"]
+    insert(client, post(rule_tags=tags))
+    (row,) = rows(client)
+    digests = [hashlib.sha256(tag.encode()).hexdigest() for tag in tags]
+    assert sorted(row["rule_tags"]) == sorted(keyed(f"tag:{digest}") for digest in digests)
+
+
 def test_what_a_post_lacks_stays_empty(client: bigquery.Client) -> None:
     """A missing author is NULL, not the hash of nothing that all such posts would share."""
     lacking = ("author_id", "author_username", "conversation_id", "in_reply_to_user_id")
