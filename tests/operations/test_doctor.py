@@ -14,6 +14,7 @@ from aiohttp import web
 from google.cloud import bigquery
 
 from local.x import XServer
+from operations import monitoring
 from producer.messages import Entry, Message, event
 from producer.record import to_record
 from producer.revision import code_digest
@@ -276,6 +277,23 @@ def test_a_backlog_is_judged_by_its_age(reading: Stack, monkeypatch: pytest.Monk
     for seconds, state in ((90, "warn"), (900, "fail")):
         message.published = time.time() - seconds
         assert report(reading)["backlog"]["state"] == state
+
+
+def test_a_backlog_of_unknown_age_is_not_ok(
+    reading: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Messages wait and no age of them is known: that is said, not taken for no wait at all."""
+    figure = monitoring._newest
+
+    def without_age(*asked: Any) -> float | None:
+        return None if "oldest_unacked_message_age" in asked else figure(*asked)
+
+    monkeypatch.setattr(monitoring, "_newest", without_age)
+    assert report(reading)["backlog"]["state"] == "ok"
+    reading.publisher.publish(TOPIC, b"{}", kind="post").result(10)
+    found = report(reading)["backlog"]
+    assert found["state"] == "warn"
+    assert found["seen"].startswith("waiting for the sink: 1; Cloud Monitoring does not know")
 
 
 def test_in_the_image_the_function_is_not_compared(

@@ -217,7 +217,11 @@ class Examination:
         found = read_backlog(settings.monitoring_endpoint, settings.sink_subscription)
         if found is None:
             return WARN, "Cloud Monitoring has no figure of the sink's subscription", "check TOPIC"
-        seen = f"waiting for the sink: {found.messages:,}, the oldest {age(found.oldest)}"
+        seen = f"waiting for the sink: {found.messages:,}"
+        if found.oldest is None:
+            todo = "run it again in four minutes: Cloud Monitoring's figures are as old as that"
+            return WARN, f"{seen}; Cloud Monitoring does not know for how long", todo
+        seen += f", the oldest {age(found.oldest)}"
         state = FAIL if found.oldest > 600 else WARN if found.oldest > 60 else OK
         todo = "see the function's log (pulumi stack output sinkLogsCommand) and BigQuery's status"
         return state, seen, todo

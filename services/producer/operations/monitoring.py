@@ -22,10 +22,13 @@ _SECONDS = 30
 
 
 class Backlog(NamedTuple):
-    """Messages that wait for an acknowledgement, and the age of the oldest in seconds."""
+    """Messages that wait for an acknowledgement, and the age of the oldest in seconds.
+
+    The age is None where Monitoring has none of it though messages wait.
+    """
 
     messages: int
-    oldest: float
+    oldest: float | None
 
 
 def read_backlog(endpoint: str, subscription: str) -> Backlog | None:
@@ -46,7 +49,9 @@ def read_backlog(endpoint: str, subscription: str) -> Backlog | None:
     with session:
         messages = _newest(session, endpoint, subscription, "num_undelivered_messages")
         oldest = _newest(session, endpoint, subscription, "oldest_unacked_message_age")
-    return None if messages is None else Backlog(int(messages), oldest or 0.0)
+    if messages is None:
+        return None
+    return Backlog(int(messages), oldest if messages else 0.0)
 
 
 def _newest(
