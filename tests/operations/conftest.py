@@ -122,12 +122,12 @@ class Stack:
         ]
         self.insert("tweets", rows)
 
-    def insert_gap(self, start: datetime, end: datetime, reason: str = "http_503") -> str:
-        """Record a gap; return its id."""
+    def insert_gap(self, start: datetime | None, end: datetime, reason: str = "http_503") -> str:
+        """Record a gap, from an unknown moment without a start; return its id."""
         row = event(
             "gap",
             "producer-1",
-            gap_from=int(start.timestamp() * 1e6),
+            gap_from=int(start.timestamp() * 1e6) if start else None,
             gap_to=int(end.timestamp() * 1e6),
             reason=reason,
         )

@@ -50,6 +50,32 @@ def test_gaps_are_listed(stack: Stack, outage: Outage) -> None:
     assert "open 300.0 s" in done.out
 
 
+def test_a_gap_of_unknown_begin_is_listed_until_its_end_is_filled(
+    stack: Stack, x: XServer, outage: Outage
+) -> None:
+    """After damaged state nobody knows the begin: it shows as `?`, and a person names one."""
+    stack.run("backfill", "--gap", outage.gap, "--yes")
+    stack.sink()
+    end = outage.end + timedelta(seconds=60.7)
+    gap = stack.insert_gap(None, end, "state_damaged")
+    (row,) = [text for text in stack.run("backfill").out.splitlines() if gap in text]
+    assert re.split("  +", row)[1] == "?"
+    assert "open, since when is not known: fill by --from --to" in row
+    to = re.split("  +", row)[2]
+    assert datetime.fromisoformat(to) - end < timedelta(seconds=1)
+    named = stack.run("backfill", "--gap", gap)
+    assert (named.code, named.err.count("\n")) == (2, 1)
+    assert "since when is not known: fill by --from --to" in named.err
+    every = stack.run("backfill", "--all")
+    assert (every.code, f"Not read: gap {gap}" in every.out) == (0, True)
+    done = stack.run("backfill", "--from", outage.end.isoformat(), "--to", to, "--yes")
+    assert done.code == 0, done.err
+    stack.sink()
+    (row,) = [text for text in stack.run("backfill").out.splitlines() if gap in text]
+    assert "filled but for reposts" in row
+    assert stack.run("backfill", "--gap", gap).out == "Nothing to read.\n"
+
+
 def test_no_gap_is_a_sentence(stack: Stack) -> None:
     """A stream without gaps says so."""
     done = stack.run("backfill")

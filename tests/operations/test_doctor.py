@@ -164,6 +164,11 @@ def letters(stack: Stack, x: XServer) -> None:
     stack.insert("stream_events", [event("dead_letter", "sink", reason="row_rejected")])
 
 
+def beginless_gap(stack: Stack, x: XServer) -> None:
+    """The reader's state was damaged, and nobody knows since when posts lack."""
+    stack.insert_gap(None, datetime.now(UTC) - timedelta(minutes=5), "state_damaged")
+
+
 def open_gap(stack: Stack, x: XServer) -> None:
     """Ten minutes of an hour ago were not read."""
     at = datetime.now(UTC) - timedelta(minutes=15)
@@ -240,6 +245,7 @@ Fault = Callable[[Stack, XServer], None]
         (lost, "received", "fail", "X charged 560 posts; 60 are rows"),
         (letters, "dead letters", "warn", "waiting: 1; set aside in seven days: 1 row_rejected"),
         (open_gap, "gaps", "warn", "open gaps of the last 30 days: 1, 10 min 0 s in all"),
+        (beginless_gap, "gaps", "fail", "and 1 whose begin nobody knows"),
         (other_columns, "table", "fail", "tweets.lang is missing, must be STRING"),
         (other_expiry, "table", "fail", "tweets keeps rows unlimited days, not 30"),
         (no_compliance, "compliance", "warn", "the last finished run is 2 d 0 h old"),

@@ -16,7 +16,7 @@ import orjson
 
 from operations.dataset import Dataset
 from operations.errors import UnavailableError, UnfinishedError, WrongInputError
-from operations.gaps import Gap, Span, joined, open_spans, remaining
+from operations.gaps import Gap, Span, beginless, joined, open_spans, remaining
 from operations.search import ARCHIVE, DOLLARS, RECENT, GapSearch, SearchProduct, price
 from operations.settings import Settings
 from operations.text import harmless, moment, progress, table, tell
@@ -30,6 +30,7 @@ _LISTED_DAYS = 30
 # X wants the end of a search ten seconds before now at least, and takes 30 where none is given:
 # the index may still lack what is younger, and its gap would be closed for good.
 _FRESH = timedelta(seconds=60)
+_UNKNOWN_BEGIN = "since when is not known: fill by --from --to"
 _POSTS_A_NOTE = 1_000
 
 
@@ -92,6 +93,11 @@ def _wanted(
                 f"no gap of the last {_LISTED_DAYS} days has the id {options.gap!r}: "
                 "tweets backfill lists them"
             )
+        for gap in beginless(chosen, covered):
+            why = f"gap {gap.event_id}: {_UNKNOWN_BEGIN}, to {_end(gap)}"
+            if options.gap:
+                raise WrongInputError(why)
+            print(f"Not read: {why}")
         return open_spans(chosen, covered)
     if not (start or end):
         return None
@@ -135,19 +141,28 @@ def _rules(account: XAccount, options: argparse.Namespace) -> Sequence[Rule]:
 
 def _print_gaps(gaps: Sequence[Gap], covered: Sequence[Span], at: datetime) -> None:
     rows = []
+    unknown = beginless(gaps, covered)
     for gap in gaps:
-        left = remaining(gap.span, covered)
+        left = remaining(Span(gap.start, gap.end), covered) if gap.start else []
         state = f"open {sum(span.length.total_seconds() for span in left):,.1f} s"
-        if not left:
+        if gap in unknown:
+            state = f"open, {_UNKNOWN_BEGIN}"
+        elif not left:
             state = "filled but for reposts"
         elif left[-1].end <= RECENT.oldest(at):
             state += f", by --archive alone (over {RECENT.days} days ago)"
-        rows.append((gap.event_id, *map(moment, gap.span), harmless(gap.reason), state))
+        start = moment(gap.start) if gap.start else "?"
+        rows.append((gap.event_id, start, _end(gap), harmless(gap.reason), state))
     if not rows:
         print(f"No gap in the last {_LISTED_DAYS} days.")
         return
     print(table(("GAP", "FROM", "TO", "REASON", "STATE"), rows))
     print("What one would cost: tweets backfill --gap GAP (or --all)")
+
+
+def _end(gap: Gap) -> str:
+    # Of an unknown begin the end is copied into --to, and all of its second must be covered.
+    return moment(gap.end if gap.start else Span(gap.end, gap.end).whole_seconds.end)
 
 
 def _fill(

@@ -73,14 +73,14 @@ class Dataset:
         for row in self.rows(
             "SELECT kind, event_id, gap_from, gap_to, COALESCE(reason, 'unknown') AS reason "
             "FROM `${dataset}.stream_events_latest` WHERE `at` >= @since "
-            "AND kind IN ('gap', 'backfilled') AND gap_from < gap_to ORDER BY gap_from",
+            "AND (gap_from < gap_to OR kind = 'gap' AND gap_from IS NULL AND gap_to IS NOT NULL) "
+            "AND kind IN ('gap', 'backfilled') ORDER BY COALESCE(gap_from, gap_to)",
             since=since,
         ):
-            span = Span(row["gap_from"], row["gap_to"])
             if row["kind"] == "gap":
-                gaps.append(Gap(row["event_id"], span, row["reason"]))
+                gaps.append(Gap(row["event_id"], row["gap_from"], row["gap_to"], row["reason"]))
             else:
-                covered.append(span)
+                covered.append(Span(row["gap_from"], row["gap_to"]))
         return gaps, covered
 
     def posts(self, span: Span) -> dict[int, frozenset[str] | None]:

@@ -16,7 +16,7 @@ from typing import Any
 from operations.dataset import Dataset
 from operations.deployed import code_differences, table_differences
 from operations.errors import UnavailableError
-from operations.gaps import open_spans
+from operations.gaps import beginless, open_spans
 from operations.monitoring import read_backlog
 from operations.search import RECENT, price
 from operations.settings import Settings
@@ -246,8 +246,9 @@ class Examination:
 
     def gaps(self) -> _Answer:
         """No gap of the stream is open."""
-        spans = open_spans(*self._dataset.gaps(self._at - 30 * _DAY))
-        if not spans:
+        gaps, covered = self._dataset.gaps(self._at - 30 * _DAY)
+        spans, unknown = open_spans(gaps, covered), beginless(gaps, covered)
+        if not spans and not unknown:
             return OK, "no gap of the last 30 days is open", ""
         seconds = sum(span.length.total_seconds() for span in spans)
         posts = sum(self._dataset.expected_posts(span) for span in spans)
@@ -255,6 +256,10 @@ class Examination:
             f"open gaps of the last 30 days: {len(spans):,}, {age(seconds)} in all, about "
             f"{posts:,} posts or {price(posts)} to fill"
         )
+        if unknown:
+            seen += f"; and {len(unknown):,} whose begin nobody knows"
+            todo = "since when is not known: fill by --from --to (tweets backfill lists them)"
+            return FAIL, seen, todo
         old = sum(span.end <= RECENT.oldest(self._at) for span in spans)
         further = f" (--archive for {old:,} of them)" if old else ""
         return WARN, seen, f"tweets backfill lists them, tweets backfill --all fills them{further}"

@@ -29,10 +29,15 @@ class Span(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """One interval without the stream, as stream_events has it."""
+    """One interval without the stream, as stream_events has it.
+
+    Attributes:
+        start: None where nobody knows it, such as after the reader's state was damaged.
+    """
 
     event_id: str
-    span: Span
+    start: datetime | None
+    end: datetime
     reason: str
 
 
@@ -56,8 +61,19 @@ def open_spans(gaps: Iterable[Gap], covered: Iterable[Span]) -> list[Span]:
     """Return what of the gaps no other span covers, oldest first; what two share comes once."""
     spans: list[Span] = []
     for gap in gaps:
-        spans += remaining(gap.span, [*covered, *spans])
+        if gap.start is not None:
+            spans += remaining(Span(gap.start, gap.end), [*covered, *spans])
     return sorted(spans)
+
+
+def beginless(gaps: Iterable[Gap], covered: Iterable[Span]) -> list[Gap]:
+    """Return the gaps of unknown begin that are open: no other span covers the moment before."""
+    spans = list(covered)
+    return [
+        gap
+        for gap in gaps
+        if gap.start is None and not any(one.start < gap.end <= one.end for one in spans)
+    ]
 
 
 def joined(span: Span, covered: Iterable[Span]) -> Span:
