@@ -357,6 +357,24 @@ def test_x_s_own_words_for_a_wrong_rule(
         assert said in done.err
 
 
+def test_the_configured_rules_go_before_those_active_on_x(
+    stack: Stack, x: XServer, outage: Outage, tmp_path: Path
+) -> None:
+    """A gap is of the stack's rules: RULES_FILE before X's active ones, --rules first."""
+    files = [tmp_path / "rules.json", tmp_path / "mine.json"]
+    for file, tag in zip(files, ("configured", "mine"), strict=True):
+        file.write_text(json.dumps([{"value": "data", "tag": tag}]))
+    stack.environ["RULES_FILE"] = str(files[0])
+    done = stack.run("backfill", "--gap", outage.gap)
+    assert re.findall("^rule  (.*)", done.out, re.MULTILINE) == ["configured: data"]
+    done = stack.run("backfill", "--gap", outage.gap, "--rules", str(files[1]))
+    assert re.findall("^rule  (.*)", done.out, re.MULTILINE) == ["mine: data"]
+    files[0].unlink()
+    done = stack.run("backfill", "--gap", outage.gap)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert f"RULES_FILE ({files[0]}) cannot be read" in done.err
+
+
 def test_a_cap_below_a_page_a_rule(stack: Stack, x: XServer, outage: Outage) -> None:
     """A cap with which not every rule could be read once is refused before anything is paid."""
     done = stack.run("backfill", "--gap", outage.gap, "--max-posts", "19", "--yes")

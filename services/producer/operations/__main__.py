@@ -64,8 +64,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="tweets",
         description="Operate a running stack: is it well, dead letters, gaps, deletes.",
         epilog="Names come from flags or the environment: TOPIC, DEAD_LETTER_SUBSCRIPTION, "
-        "DATASET, X_BEARER_TOKEN_FILE (or X_BEARER_TOKEN), X_API_BASE_URL, POST_BUDGET; of doctor "
-        "RULES_FILE and TABLE_EXPIRATION_DAYS, too.",
+        "DATASET, X_BEARER_TOKEN_FILE (or X_BEARER_TOKEN), X_API_BASE_URL, POST_BUDGET, "
+        "RULES_FILE (backfill, doctor), TABLE_EXPIRATION_DAYS (doctor).",
     )
     top = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     topic = _shared("--topic", help="projects/P/topics/T to publish to (TOPIC)")
@@ -126,7 +126,9 @@ def _parser() -> argparse.ArgumentParser:
         "--archive", action="store_true", help="by X's full-archive search: any time, any year"
     )
     fill.add_argument("--query", help="read what this query finds from --from to --to")
-    fill.add_argument("--rules", type=Path, help="rules file to use instead of X's active rules")
+    fill.add_argument(
+        "--rules", type=Path, help="rules file to use (RULES_FILE; else the rules active on X)"
+    )
     fill.add_argument("--yes", action="store_true", help="read, pay and publish")
 
     compliance = _group(top, "compliance", "Follow deletes and account removals on X.")

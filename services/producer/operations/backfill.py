@@ -55,7 +55,7 @@ def backfill(settings: Settings, options: argparse.Namespace) -> None:
         print("Nothing to read.")
         return
     account = XAccount(settings)
-    rules = _rules(account, options)
+    rules = _rules(account, settings, options)
     searches = [
         GapSearch(account, product, rules, span, options.max_posts) for span in reversed(spans)
     ]
@@ -126,14 +126,18 @@ def _reachable(span: Span, at: datetime, product: SearchProduct) -> Span | None:
     return Span(start, end) if start < end else None
 
 
-def _rules(account: XAccount, options: argparse.Namespace) -> Sequence[Rule]:
+def _rules(account: XAccount, settings: Settings, options: argparse.Namespace) -> Sequence[Rule]:
+    """The query; else the configured rules, which the gap is of; else those now active on X."""
     try:
         if options.query:
             return [Rule.checked(options.query, None, "--query")]
-        if options.rules is not None:
-            return read_rules(options.rules)
+        if settings.rules_file is not None:
+            return read_rules(settings.rules_file)
     except RulesError as error:
-        raise WrongInputError(str(error).replace("RULES_FILE", "--rules")) from None
+        said = str(error)
+        raise WrongInputError(
+            said.replace("RULES_FILE", "--rules") if options.rules else said
+        ) from None
     if not (rules := account.rules()):
         raise WrongInputError("X has no active rule for this app: give some with --rules FILE")
     return rules
