@@ -19,6 +19,9 @@ from producer.record import timestamp
 from producer.stats import Stats
 from producer.store import Store
 
+PARTS: Any = (lambda *_: None, None, lambda _: None)
+"""Of Lines: nobody is told of rules, posts or a reason to leave."""
+
 
 def test_no_gap_before_the_first_byte(store: Store) -> None:
     """Where nothing was ever covered, nothing is missing."""
@@ -189,10 +192,26 @@ def test_a_line_that_is_no_post_covers_what_came_since_the_last_one(
     settings: Any = SimpleNamespace(instance="me", backfill_minutes=0)
     outbox: Any = SimpleNamespace(store=store, has_letters=True)
     books = Books(settings, outbox, Budget(0, store), Coverage(store, "me"), Stats())
-    lines = Lines(books, lambda *_: None, None, lambda _: None)
+    lines = Lines(books, *PARTS)
     lines.line(b'{"data":{"id":"%d","text":"x"}}' % first_at(made / 1_000))
     lines.line(b"x" * 8_000_001)
     assert [entry.made_at for entry in lines._entries] == [made, made, made]
+
+
+def test_a_clock_that_is_ahead_makes_no_message_later(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a damaged store may have lost begins by X's clock, however wrong ours is."""
+    real = time.time_ns() // 1_000
+    monkeypatch.setattr("producer.lines.now", lambda: real + 86_400_000_000)
+    settings: Any = SimpleNamespace(instance="me", backfill_minutes=0)
+    outbox: Any = SimpleNamespace(store=store, has_letters=True)
+    coverage = Coverage(store, "me")
+    coverage.met(real / 1e6)
+    lines = Lines(Books(settings, outbox, Budget(0, store), coverage, Stats()), *PARTS)
+    lines.line(b'{"data":{"id":"%d","text":"x"}}' % first_at(real / 1_000))
+    lines.line(b"no post")
+    assert all(entry.made_at <= real + 1_000_000 for entry in lines._entries)
 
 
 def test_keep_alives_of_a_quiet_stream_cover_what_passes(

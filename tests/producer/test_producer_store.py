@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from producer import database, recovery
 from producer import store as module
 from producer.gap import Coverage
 from producer.messages import LETTERS, POSTS, Entry, Message
@@ -474,6 +475,92 @@ def test_what_is_held_is_counted_after_damage(tmp_path: Path) -> None:
     store.published(store.oldest(POSTS, 0, 100, BIG))
     assert store.held == [0, 0]
     store.close()
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_a_kill_while_a_damaged_file_is_replaced_loses_nothing(tmp_path: Path, step: int) -> None:
+    """Killed after each step of it, the next start takes over all that is intact."""
+    killed_after(
+        tmp_path,
+        "from tests.producer.test_producer_store import break_row\n"
+        "for n in range(1, 1201): store.append([entry(n, size=50)],"
+        " {'coverage': {'until': n, 'last_id': n, 'gap': None}})\n"
+        "break_row(store, 700)",
+    )
+    program = (
+        "import os, signal, sys\nfrom pathlib import Path\n"
+        "from producer import recovery\nfrom producer.store import Store\n"
+        "done = 0\n"
+        "def counted(real):\n"
+        "    def call(*args):\n"
+        "        global done\n"
+        "        found = real(*args)\n"
+        "        if done == int(sys.argv[2]): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        done += 1\n"
+        "        return found\n"
+        "    return call\n"
+        "Path.rename, recovery._commit = counted(Path.rename), counted(recovery._commit)\n"
+        "Store(Path(sys.argv[1]))\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path), str(step)]
+    assert subprocess.run(command, check=False).returncode == -9
+    for _ in range(2):
+        store = Store(tmp_path)
+        assert store.held == [1199, 0]
+        assert until(store) == 1200
+        assert Coverage(store, "me").gap is not None
+        store.close()
+
+
+def test_a_sector_that_cannot_be_read_costs_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read that fails for good is damage in the end: what follows it is published."""
+    store = Store(tmp_path)
+    for number in range(1, 101):
+        store.append([entry(number)], {"coverage": {"until": number}})
+    rows, replaced = database.rows, list[int]()
+
+    def broken(db: sqlite3.Connection, *rest: int) -> Iterator[Any]:
+        for each in rows(db, *rest):
+            if each.seq == 50 and not replaced:
+                error = sqlite3.OperationalError("disk I/O error")
+                error.sqlite_errorcode = sqlite3.SQLITE_IOERR_READ
+                raise error
+            yield each
+
+    def replace(*args: Any) -> Any:
+        replaced.append(1)
+        return recovery.replace(*args)
+
+    monkeypatch.setattr(database, "rows", broken)
+    monkeypatch.setattr(module, "replace", replace)
+    assert len(store.oldest(POSTS, 0, 1000, BIG)) == 49
+    assert len(store.oldest(POSTS, 0, 1000, BIG)) == 49
+    store._unread -= 2 * module.REPLACE_SECONDS
+    assert len(store.oldest(POSTS, 0, 1000, BIG)) == 100
+    assert store.take_damage() is not None
+    store.close()
+
+
+def test_a_file_that_may_not_be_opened_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told in a line and stays where it is."""
+    fill(tmp_path, 2)
+    before = (tmp_path / FILE).read_bytes()
+
+    def refused(*_: Any, **__: Any) -> None:
+        error = sqlite3.OperationalError("unable to open database file")
+        error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(recovery, "connect", refused)
+        with pytest.raises(StateError, match="no damage: let this user read and write"):
+            Store(tmp_path)
+    assert (tmp_path / FILE).read_bytes() == before
+    assert not list(tmp_path.glob(f"{FILE}.damaged-*"))
 
 
 def test_what_was_set_aside_outlives_damage(tmp_path: Path) -> None:

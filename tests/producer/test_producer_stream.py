@@ -23,7 +23,7 @@ from producer.lines import Lines
 from producer.reconcile import reconcile
 from producer.rules import Rule
 from producer.stream import End, Stream
-from producer.x_api import Kind, XApi
+from producer.x_api import Kind, XApi, XRefusedError
 from tests.producer.parts import wait_for
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -324,6 +324,78 @@ def test_a_reset_is_a_time_of_our_own_clock() -> None:
         refusal = _read(url, Handler()).refusal
     assert refusal
     assert refusal.reset == pytest.approx(time.time() + 62, abs=10)
+
+
+def test_a_redirect_is_not_followed() -> None:
+    """Its posts would come past our reading: paid for, in no budget, row or gap."""
+    head = b"HTTP/1.1 308 Moved\r\nLocation: /2/posts/search/stream\r\nContent-Length: 0\r\n\r\n"
+    handler = Handler()
+    with serving(lambda sock: sock.sendall(head)) as (url, seen):
+        end = _read(url, handler)
+    assert (end.reason, end.connected, len(seen)) == ("http_308", False, 1)
+    assert handler.lines == []
+
+
+@pytest.mark.parametrize("pause", [0.05, 0.0])
+def test_a_refusal_without_an_end_is_read_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, pause: float
+) -> None:
+    """A body that drips, or has no end, neither holds up the stream for good nor fills memory."""
+    monkeypatch.setattr(transport, "PAGE_SECONDS", 0.5)
+    sent = [0]
+
+    def answer(sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 503 Down\r\nContent-Type: text/plain\r\n\r\n")
+        while True:
+            part = b"." if pause else b"." * 4096
+            sock.sendall(part)
+            sent[0] += len(part)
+            time.sleep(pause)
+
+    with serving(answer) as (url, _):
+        end = _read(url, Handler())
+    assert end.reason == "http_503"
+    assert end.refusal
+    assert end.refusal.words.startswith("HTTP 503: ..")
+    assert sent[0] < 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"[" * 100_000, "application/json"),
+        (b'{"a":' + b"1" * 5000 + b"}", "application/json"),
+        (b"x", "text/plain; charset=undefined"),
+        (b'{"title":"half \\ud83d"}', "application/json"),
+    ],
+)
+def test_an_odd_body_of_a_refusal_is_a_refusal(body: bytes, kind: str) -> None:
+    """Whatever stands in the body, the answer is a line for a person and no crash."""
+    head = f"HTTP/1.1 503 Down\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with serving(lambda sock: sock.sendall(head.encode() + body)) as (url, _):
+        with pytest.raises(XRefusedError, match="HTTP 503"):
+            XApi("some-token", url).call("GET", "/2/usage/tweets")
+        assert _read(url, Handler()).reason == "http_503"
+
+
+def test_half_an_emoji_in_an_answer_is_mended() -> None:
+    """What a search gives back can be published as what the stream sends."""
+    body = b'{"data":[{"text":"cut \\ud83d"}]}'
+    head = HEAD + b"Content-Length: %d\r\n\r\n" % len(body)
+    with serving(lambda sock: sock.sendall(head + body)) as (url, _):
+        answer = XApi("some-token", url).call("GET", "/2/tweets/search/recent")
+    assert answer["data"][0]["text"] == "cut \N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize("body", [b"[]", b'"ok"', b"1", b"null", b""])
+def test_an_answer_that_is_no_object_is_a_stranger_s(body: bytes) -> None:
+    """JSON of another form with 200 is not taken for X's."""
+    head = HEAD + b"Content-Length: %d\r\n\r\n" % len(body)
+    with (
+        serving(lambda sock: sock.sendall(head + body)) as (url, _),
+        pytest.raises(XRefusedError, match="no answer of X"),
+    ):
+        XApi("some-token", url).call("GET", "/2/usage/tweets")
 
 
 def test_a_page_with_200_is_no_stream() -> None:

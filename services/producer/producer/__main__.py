@@ -45,6 +45,11 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     )  # fmt: skip
     arguments = parser.parse_args(argv)
     ignore_netrc()
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Only a note: a handler that takes locks could meet itself. Before the store is looked
+        # through, which may take a minute: a container's first process ignores what has no handler.
+        signal.signal(number, lambda received, _: asked.append(received))
     plain = arguments.print or sys.stderr.isatty()
     try:
         instance = environ.get("INSTANCE") or socket.gethostname()
@@ -53,11 +58,8 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     except (SettingsError, StateError, PortError) as error:
         print(f"producer: {redact(str(error))}", file=sys.stderr)  # noqa: T201 - one line for a person
         return 2
-    asked: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # Only a note: a handler that takes locks could meet itself.
-        signal.signal(number, lambda received, _: asked.append(received))
-    service.start()
+    if not asked:
+        service.start()
     while not asked and not service.ended.is_set():
         time.sleep(0.1)
     return service.close()

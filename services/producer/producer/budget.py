@@ -35,9 +35,9 @@ _DAY = 86_400.0
 # The stream's receive buffer, bytes for each post of the budget: what is in it when we leave is
 # charged. The largest lets X's cap pass (250 posts/s of 2.5 KB with a round trip of 0.15 s).
 _BUFFER_A_POST, _BUFFER_LEAST, _BUFFER_MOST = 12, 4_096, 131_072
-# Read ahead by http.client and TLS; and on X's side, which nobody tells: what Linux gives a socket
-# to send from at first.
-_READ_AHEAD, _X_SIDE = 16_384, 16_384
+# Read ahead by http.client and TLS; and on X's side, which nobody tells: three times what Linux
+# gives a socket to send from at first.
+_READ_AHEAD, _X_SIDE = 16_384, 49_152
 # A mean above this is one huge line's, which says nothing of what follows it.
 _POST_MOST = 2_500
 # Reserved before a connection: more than a chunk of the stream holds.
@@ -133,6 +133,8 @@ class Budget:
         # larger limit ends it. Else a lower margin would let us connect again.
         self._held_at = 0
         self._margin = 0
+        # What was used when this connection was left for the budget, at least the limit; 0 before.
+        self._left_at = 0
         self.trusted = bool(store and store.read("budget", self._restore))
         self._reserved = self.used
 
@@ -140,6 +142,7 @@ class Budget:
         """Put a block on the account before a connection; return whether it could be kept."""
         with self._lock:
             self._reserved = min(self.used + _BLOCK, max(self.limit, self.used))
+            self._left_at = 0
         return self.save()
 
     @property
@@ -162,11 +165,12 @@ class Budget:
             self.used += posts
             # Linux makes the buffer twice what it is asked for.
             on_the_way = 2 * (self.receive_buffer or 0) + _READ_AHEAD + _X_SIDE
-            self._margin = min(int(on_the_way / min(size, _POST_MOST)), self.limit // 2)
+            self._margin = min(int(on_the_way / min(max(size, 1.0), _POST_MOST)), self.limit // 2)
             self._reserved = min(self.used + max(self._margin, _BLOCK), max(self.limit, self.used))
             if not self.limit or self.used < self.limit - self._margin:
                 return False
             self._held_at = self.limit
+            self._left_at = self._left_at or max(self.limit, self.used)
             return True
 
     @property
@@ -178,8 +182,10 @@ class Budget:
 
     @property
     def passed(self) -> bool:
-        """Whether more was read than can have been on the way at the limit."""
-        return bool(self.limit) and self.used > self.limit + self._margin
+        """Whether far more was read than can have been on the way when the stream was left: X goes on
+        to send, and waiting for its end would buy more. What was on the way is paid, so it is read.
+        """
+        return self._left_at > 0 and self.used > self._left_at + 2 * self._margin
 
     @property
     def asks(self) -> bool:
@@ -208,7 +214,7 @@ class Budget:
                 # The month is new, X's number is not: it would pause us for what is paid already.
                 log.info("X's usage (%d posts) is still last period's: not used", usage.posts)
                 return began
-            if young and usage.posts < self._x_posts // 2:
+            if young and not self._x_before and usage.posts < self._x_posts // 2:
                 # Last period's number was taken for this one's, where the state was lost.
                 self.used, self._held_at = self.used - (self._x_posts - usage.posts), 0
             self._x_posts = usage.posts

@@ -86,10 +86,13 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
 
 def disk_takes_nothing(error: BaseException) -> bool:
     """Whether the disk would not take a write, as when it is full: the file itself is sound."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
-    # The lowest byte is the kind. https://sqlite.org/rescode.html
-    kind, reads = code & 0xFF, (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ)
-    return kind == sqlite3.SQLITE_FULL or (kind == sqlite3.SQLITE_IOERR and code not in reads)
+    return not bad_sector(error) and code_of(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def bad_sector(error: BaseException) -> bool:
+    """Whether the disk did not give what was written."""
+    reads = (sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ)
+    return getattr(error, "sqlite_errorcode", None) in reads
 
 
 def code_of(error: BaseException) -> int:

@@ -34,7 +34,8 @@ class Coverage:
     def __init__(self, store: Store | None, producer: str) -> None:
         self._store = store
         self._producer = producer
-        self._lock = threading.Lock()
+        # Held over state() and its keeping: an older state must not be kept after a newer one.
+        self.lock = threading.RLock()
         self._opened = time.monotonic()
         self._seen: float | None = None  # by the monotonic clock, in this process
         self._by_x: int | None = None  # what X's time alone says of `until`
@@ -54,9 +55,10 @@ class Coverage:
 
     def look(self) -> None:
         """Open a gap for what the store has lost meanwhile, if it has."""
-        if self._store is not None and (damage := self._store.take_damage()):
-            self.damaged(damage)
-            self.save()
+        with self.lock:
+            if self._store is not None and (damage := self._store.take_damage()):
+                self.damaged(damage)
+                self.save()
 
     def met(self, x_time: float) -> None:
         """Take X's own time, seconds since 1970: where ours is wrong, it counts from then on."""
@@ -70,7 +72,7 @@ class Coverage:
         has passed since the one before: a clock that is ahead would cover time still to come.
         """
         seen, self._seen = self._seen, time.monotonic()
-        at = self._right(at)
+        at = self.right(at)
         if post_id is not None:
             self.until = self._by_x = made_at(at, post_id, self._by_x)
             self.last_id = post_id
@@ -85,7 +87,7 @@ class Coverage:
 
     def ended(self, reason: str, detail: dict[str, Any] | None = None) -> None:
         """Open a gap at the last covered moment; while one is open, count one more failure."""
-        with self._lock:
+        with self.lock:
             if self.gap is None:
                 if self.until is None:
                     return  # nothing was ever covered: no gap, the start
@@ -97,7 +99,7 @@ class Coverage:
 
     def damaged(self, damage: Damage) -> None:
         """Open a gap for what was lost with a damaged store, or make the open one as long."""
-        with self._lock:
+        with self.lock:
             begins = [damage.since] if self.gap is None else [damage.since, self.gap["from"]]
             known = [begin for begin in begins if begin is not None]
             since = min(known) if len(known) == len(begins) else None
@@ -105,8 +107,8 @@ class Coverage:
 
     def resumed(self, at: int, post_id: int | None, backfill_minutes: int) -> dict[str, Any] | None:
         """Close the open gap at the first byte; return its event, if there was one."""
-        at = self._right(at)
-        with self._lock:
+        at = self.right(at)
+        with self.lock:
             gap, self.gap = self.gap, None
         if gap is None:
             return None
@@ -144,19 +146,21 @@ class Coverage:
 
     def state(self) -> dict[str, Any]:
         """Return what the store keeps."""
-        with self._lock:
+        with self.lock:
             gap = None if self.gap is None else dict(self.gap)
             return {"until": self.until, "last_id": self.last_id, "gap": gap}
 
     def save(self) -> None:
         """Keep it by itself, where no posts go with it."""
-        if self._store is not None:
-            self._store.append(states={"coverage": self.state()})
+        with self.lock:
+            if self._store is not None:
+                self._store.append(states={"coverage": self.state()})
 
     def _by_date(self) -> int:
         return int(self._x_is_ahead + time.monotonic() * 1e6)
 
-    def _right(self, at: int) -> int:
+    def right(self, at: int) -> int:
+        """Return a moment of our clock; X's present time where ours is wrong."""
         by_x = self._by_date()
         return by_x if self._x_is_ahead and abs(at - by_x) > _CLOCKS_AGREE else at
 

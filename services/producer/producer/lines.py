@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -30,7 +29,6 @@ from producer.parsing import LineError, control_reason, control_words, is_farewe
 log = logging.getLogger(__name__)
 
 MAX_LINE = 8_000_000
-_ID = re.compile(rb'"id"\s*:\s*"(\d{1,19})"')
 
 
 @dataclass
@@ -128,7 +126,9 @@ class Lines:
         self.begin()
 
     def begin(self) -> None:
-        """Forget the last connection."""
+        """Forget the last connection; what a fault of it left unkept is kept now."""
+        if self._entries:
+            self.chunk_end()
         self.control: str | None = None
         self.truncated_line: dict[str, Any] | None = None
         self._over = False
@@ -154,7 +154,7 @@ class Lines:
 
     def line(self, line: bytes) -> None:
         """A line with data came."""
-        at, stats = now(), self._stats
+        at, stats = self._coverage.right(now()), self._stats
         letters = self._outbox is not None and self._outbox.has_letters
         found = Line.of(line, at, self._settings.instance, letters=letters)
         since, entries = self._coverage.until, found.entries
@@ -188,7 +188,7 @@ class Lines:
         self._coverage.covered(at, found.post_id)
         self._matched(found.rules, made_at(at, found.post_id))
         self._posts += 1
-        stats.last_post = at / 1e6
+        stats.last_post = time.time()
         stats.lag_from = (at, found.post_id)
         if found.detail:
             stats.created_at_derived += 1
@@ -202,7 +202,7 @@ class Lines:
         self._stats.keep_alives += 1
         if self._over:
             return  # X has said that no post comes any more
-        at = now()
+        at = self._coverage.right(now())
         if self._coverage.gap is not None:
             self._close_gap(at, None)
         self._coverage.covered(at)
@@ -219,8 +219,7 @@ class Lines:
         try:
             parse(part)
         except LineError:
-            found = _ID.search(part)
-            self.truncated_line = {"bytes": len(part), "id": found[1].decode() if found else None}
+            self.truncated_line = {"bytes": len(part)}
         else:
             self.line(part)
 
@@ -231,10 +230,11 @@ class Lines:
         self._read += charged
         leave = charged > 0 and self._budget.read(charged, self._wire / self._read)
         if self._outbox is not None:
-            states = {"coverage": self._coverage.state()}
-            if self._budget.trusted:
-                states["budget"] = self._budget.state()
-            self._outbox.keep(entries, states)
+            with self._coverage.lock:
+                states = {"coverage": self._coverage.state()}
+                if self._budget.trusted:
+                    states["budget"] = self._budget.state()
+                self._outbox.keep(entries, states)
             if reason := self._outbox.blocked():
                 self._interrupt(reason)
         self._stats.posts += self._posts
@@ -255,7 +255,7 @@ class Lines:
     def _add_event(self, row: dict[str, Any]) -> None:
         if self._outbox is not None:
             self._stats.events += 1
-            self._entries.append(Entry(POSTS, event_message(row), now()))
+            self._entries.append(Entry(POSTS, event_message(row), self._coverage.right(now())))
 
     def _say(self, kind: str, words: str, level: int = logging.ERROR) -> None:
         self._once.log(level, kind, words)

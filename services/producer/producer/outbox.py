@@ -28,6 +28,7 @@ class Outbox:
 
     Attributes:
         has_letters: whether there is a topic for dead letters.
+        left: why X was left on purpose, until there is room again for a good while.
 
     Args:
         topic: full name.
@@ -56,7 +57,7 @@ class Outbox:
         self.store = store
         self._instance = settings.instance
         self.stats = stats
-        self._left: str | None = None
+        self.left: str | None = None
         self._has_budget = settings.post_budget > 0
         stats.store = store
         stats.replayed = sum(store.held)
@@ -96,12 +97,12 @@ class Outbox:
         store = self.store
         # With a budget no post may be read that could not be put on the account first.
         if store.in_memory > MEMORY_BYTES or (store.failing and self._has_budget):
-            self._left = DISK
+            self.left = DISK
         elif store.room < 0:
-            self._left = FULL
+            self.left = FULL
         else:
             return None
-        return self._left
+        return self.left
 
     def may_read(self) -> bool:
         """Whether X may be connected: after a disconnect on purpose only when there is room for a
@@ -110,11 +111,11 @@ class Outbox:
         if self.blocked() is not None:
             return False
         store = self.store
-        if self._left == DISK and (store.failing or store.in_memory):
+        if self.left == DISK and (store.failing or store.in_memory):
             return False
-        if self._left == FULL and any(store.held) and store.room < ROOM_AGAIN:
+        if self.left == FULL and any(store.held) and store.room < ROOM_AGAIN:
             return False
-        self._left = None
+        self.left = None
         return True
 
     def close(self, timeout: float) -> tuple[int, int]:

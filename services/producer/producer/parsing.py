@@ -44,21 +44,30 @@ class ParsedLine(NamedTuple):
         return self.body.get("data") is not None
 
 
-def parse(line: bytes) -> ParsedLine:
-    """Return what the line holds; half an emoji in it becomes U+FFFD.
+def loads(text: bytes) -> tuple[Any, bytes]:
+    """Return what JSON holds, and the text; half an emoji in both becomes U+FFFD.
 
     Raises:
         LineError: it is no JSON.
     """
     try:
-        body = orjson.loads(line)
+        return orjson.loads(text), text
     except orjson.JSONDecodeError as error:
-        mended = _SURROGATE.sub(lambda m: _REPLACEMENT if m["lone"] else m[0], line)
-        if mended == line:
+        mended = _SURROGATE.sub(lambda m: _REPLACEMENT if m["lone"] else m[0], text)
+        if mended == text:
             raise LineError(f"not JSON: {error}") from None
-        return parse(mended)
+        return loads(mended)
     except RecursionError as error:
         raise LineError(f"not JSON: {error}") from None
+
+
+def parse(line: bytes) -> ParsedLine:
+    """Return what the line holds.
+
+    Raises:
+        LineError: it is no JSON.
+    """
+    body, line = loads(line)
     if not isinstance(body, dict):
         body = {"errors" if isinstance(body, list) else "message": body}
     return ParsedLine(body, line.decode())

@@ -65,7 +65,7 @@ class Reader:
         self._stream: Stream | None = None
         self._token = ""
         self._lines = Lines(books, rules.matched, echo, self.interrupt)
-        self._rules_applied = self._rules_lost = self._usage_unknown = False
+        self._rules_applied = self._rules_lost = self._usage_unknown = self._asked = False
         self.failure: StopError | None = None
 
     def run(self) -> None:
@@ -118,7 +118,7 @@ class Reader:
             return False
         if self._stats.state != "paused_publish":
             self._stats.state = "paused_publish"
-            reason = outbox.blocked()
+            reason = outbox.left
             log.error(
                 "Disconnected from X on purpose (%s): STATE_DIR takes no more, and a post that "
                 "cannot be kept costs money. %d messages are held and tried again.",
@@ -147,8 +147,9 @@ class Reader:
                 self._usage_unknown = True
                 self._coverage.ended(BUDGET)
                 self._books.tell("budget_paused", reason="usage_unknown", post_budget=budget.limit)
-        elif not budget.paused:
+        else:
             self._stats.budget_paused_until = budget.period_end
+        if budget.trusted and not budget.paused:
             budget.paused = True
             budget.settle()
             log.warning(
@@ -196,7 +197,8 @@ class Reader:
                 self._wait(wait)
         else:
             known, self._rules_lost = True, False
-            if not self._lines.ever_connected:
+            if not self._asked:
+                self._asked = True
                 self._before_first_connect()
         self._stats.rules = self._rules.count
         self._rules_applied = known

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 # Seqs tried one by one behind a damaged page, before the rest is read from the end.
 _SEARCH = 5_000
+# The main file goes aside first and comes back last.
+_ENDS = ("", "-wal", "-shm")
+_TOLD = "SELECT 1 FROM state WHERE name = 'damage'"
 
 
 class StateError(ValueError):
@@ -75,47 +78,59 @@ def open_sound(path: Path) -> tuple[sqlite3.Connection, Damage | None]:
     """Open the file, checked whole, or a new one in place of a damaged one.
 
     Raises:
-        StateError: the disk takes nothing, or another program has the file.
+        StateError: it may not be opened, the disk takes nothing, or another program has the file.
     """
-    db, fault = None, None
+    db, fault, problem = None, None, "it is empty"
     try:
+        aside = max(path.parent.glob(f"{path.name}.damaged-*Z"), default=None)
+        if aside and not (path.exists() and path.stat().st_size):
+            _put_back(aside, path)
         # SQLite would delete the WAL of an empty file.
-        empty = path.exists() and path.stat().st_size == 0
-        db = None if empty else connect(path)
-        problem = "it is empty" if db is None else database.problem(db)
-        if db is not None and problem is None:
-            return db, None
+        if not path.exists() or path.stat().st_size:
+            db = connect(path)
+            problem = database.problem(db) or ""
+        if db is not None and not problem:
+            if aside is None or db.execute(_TOLD).fetchone():
+                return db, None
+            # A kill ended the replacement before all was copied.
+            db.close()
+            _put_back(aside, path)
+            return open_sound(path)
     except (*UNREADABLE, OSError) as error:
         fault, problem = error, str(error)
     if db is not None:
         db.close()
     if fault and database.code_of(fault) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         raise StateError(f"{path} is in use by another program: end it.")
+    if fault and database.code_of(fault) == sqlite3.SQLITE_CANTOPEN:
+        raise StateError(
+            f"{path} cannot be opened ({fault}), which is no damage: let this user read and write "
+            "it, and start again."
+        )
     if fault and disk_takes_nothing(fault):
         raise StateError(
             f"{path} cannot be opened ({fault}): the disk takes nothing, which is no "
             "damage: make room in STATE_DIR, and start again."
         )
-    return replace(path, str(problem))
+    return replace(path, problem)
 
 
 def replace(path: Path, problem: str) -> tuple[sqlite3.Connection, Damage]:
     """Put the damaged file aside, begin a new one, take over what is intact in the old; where
-    the disk does not take all of that, the old one is back in its place.
+    the disk does not take all of that, the old one is back in its place. A kill in between leaves
+    what open_sound() knows for half made: the new file's state `damage` is written last.
 
     Raises:
         StateError: so it is.
     """
     aside = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
-    names = [(Path(f"{path}{end}"), Path(f"{aside}{end}")) for end in ("", "-wal", "-shm")]
-    db, moved, made = None, [], []
+    db = None
     try:
         for old in path.parent.glob(f"{path.name}.damaged-*"):
             old.unlink()  # the volume has no room for each
-        for source, target in names:
-            if source.exists():
-                moved.append((source.rename(target), source))
-        made = [name for pair in names for name in pair]
+        for end in _ENDS:
+            with contextlib.suppress(FileNotFoundError):
+                Path(f"{path}{end}").rename(f"{aside}{end}")
         db = connect(path)
         database.problem(db)
         damage = _recover(aside, db, problem)
@@ -123,10 +138,8 @@ def replace(path: Path, problem: str) -> tuple[sqlite3.Connection, Damage]:
         if db is not None:
             db.close()  # later it would delete the WAL of the old one, back under this name
         with contextlib.suppress(OSError):
-            for target, source in moved:
-                target.replace(source)
-            for name in set(made) - {source for _, source in moved}:
-                name.unlink(missing_ok=True)
+            if aside.exists():
+                _put_back(aside, path)
         raise StateError(
             f"{path} cannot be used ({problem}), and no new one can be made: {error}. "
             "Let this user write there, and make room."
@@ -137,6 +150,18 @@ def replace(path: Path, problem: str) -> tuple[sqlite3.Connection, Damage]:
         path, problem, aside, damage.detail["messages_recovered"],
     )  # fmt: skip
     return db, damage
+
+
+def _put_back(aside: Path, path: Path) -> None:
+    """Give a file that was put aside its name again, in place of the new one. Killed in between it
+    can be done again: while the main file is missing, a WAL beside it is the old one's.
+    """
+    if path.exists():
+        for end in reversed(_ENDS):
+            Path(f"{path}{end}").unlink(missing_ok=True)
+    for end in reversed(_ENDS):
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{aside}{end}").rename(f"{path}{end}")
 
 
 def _recover(old: Path, db: sqlite3.Connection, problem: str) -> Damage:

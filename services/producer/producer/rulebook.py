@@ -13,6 +13,7 @@ from pathlib import Path
 
 import requests
 
+from producer.messages import now
 from producer.reconcile import RulesChange, active_rules, reconcile
 from producer.rules import Rule, RulesError, read_rules
 from producer.settings import SettingsError
@@ -49,6 +50,7 @@ class RuleBook:
         client: makes a client with the token as it is now.
         on_change: told what was changed because the configuration had changed.
         on_takeover: told what was changed because somebody else had changed X's rules.
+        clock: the time as the stream has it, microseconds since 1970.
 
     Attributes:
         count: rules of the stream.
@@ -62,12 +64,14 @@ class RuleBook:
         client: Callable[[], Caller],
         on_change: Callable[[RulesChange], None],
         on_takeover: Callable[[Takeover], None],
+        clock: Callable[[], int] = now,
     ) -> None:
         self._wanted = rules
         self._path = path
         self._client = client
         self._on_change = on_change
         self._on_takeover = on_takeover
+        self._clock = clock
         self._in_force: tuple[Rule, ...] | None = None
         self._lock = threading.Lock()
         # Of rules that could not be applied: when to try them again, and what was said about them.
@@ -210,7 +214,7 @@ class RuleBook:
         )
 
     def _note(self, change: RulesChange) -> None:
-        self._right_at = time.time_ns() // 1_000
+        self._right_at = self._clock()
         self._compare_at = time.monotonic() + COMPARE_SECONDS
         self._suspicious = False
         self._ours = {rule: rule.id for rule in (*change.kept, *change.added)}

@@ -29,7 +29,7 @@ from producer.x_api import XApi
 log = logging.getLogger(__name__)
 
 # SIGTERM to exit in 10 s: what X has sent is read, and Pub/Sub has the rest of this.
-STOP_WITHIN = 8.5
+STOP_WITHIN = 8.0
 RULES_EVERY = 5.0
 # X sends a sign of life each 20 s: an open stream without a post for so long has none to send...
 QUIET = 20.0
@@ -83,6 +83,7 @@ class Service:
             self.client,
             self._rules_changed,
             self._rules_taken_over,
+            lambda: self.coverage.right(now()),
         )
         self._books = Books(settings, self._outbox, self.budget, self.coverage, self.stats)
         self.reader = Reader(
@@ -111,11 +112,14 @@ class Service:
         failure = self.failure
         if failure is not None:
             log.critical("%s", failure)
-        self._threads[0].join(3.0)
+        stream = self._threads[0]
+        if stream.ident:
+            stream.join(3.0)
         self.coverage.look()
-        if self.coverage.gap is None:
-            self.coverage.ended(SHUTDOWN)
-        self.budget.settle()
+        if not stream.is_alive():  # else it has read what is not kept: the next start says "killed"
+            if self.coverage.gap is None:
+                self.coverage.ended(SHUTDOWN)
+            self.budget.settle()
         self._books.tell("stopped", posts_used=self.budget.used)
         kept = lost = 0
         if self._outbox is not None:
@@ -267,7 +271,7 @@ class Service:
         detail = _shown(takeover.change)
         self._books.tell(TAKEN_OVER, detail=detail)
         if takeover.missing_from is not None:
-            end = max(now(), takeover.missing_from)
+            end = max(self.coverage.right(now()), takeover.missing_from)
             self._books.tell(
                 "gap", gap_from=takeover.missing_from, gap_to=end, reason=TAKEN_OVER, detail=detail
             )

@@ -154,7 +154,7 @@ class Settings:
             state_dir=state_dir,
             host=environ.get("HOST") or "127.0.0.1",
             port=_integer(environ, "PORT", 0, 0, 65535) if environ.get("PORT") else None,
-            instance=environ.get("INSTANCE") or socket.gethostname(),
+            instance=_instance(environ),
             print_posts=bool(arguments.print),
         )
 
@@ -177,6 +177,14 @@ def _default_state_dir(environ: Mapping[str, str]) -> Path:
     # A person's own run; the container always sets STATE_DIR.
     base = environ.get("XDG_STATE_HOME")
     return (Path(base) if base else Path.home() / ".local" / "state") / "tweets-producer"
+
+
+def _instance(environ: Mapping[str, str]) -> str:
+    name = environ.get("INSTANCE") or socket.gethostname()
+    if not name.isprintable():
+        # Bytes that are no UTF-8 too: no event could hold it.
+        raise SettingsError(f"INSTANCE is {name!r}: must be printable text, such as a host's name.")
+    return name
 
 
 def _topic(environ: Mapping[str, str], name: str) -> str | None:

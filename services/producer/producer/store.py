@@ -90,6 +90,8 @@ class Store:
         self._closed = False
         # Whether the file is damaged and the disk takes no new one: nothing can be read either.
         self._lost = False
+        # Since when reads fail, by the monotonic clock; 0 where they do not.
+        self._unread = 0.0
         self._again_at = 0.0
         self._room, self._room_until = 0, 0.0
         self._damage: Damage | None = None
@@ -114,6 +116,9 @@ class Store:
             ) from None
         try:
             self._use(*open_sound(self.path))
+        except UNREADABLE as error:
+            self._owned.close()
+            raise StateError(f"{self.path} cannot be read: {error}. Start again.") from None
         except BaseException:
             self._owned.close()
             raise
@@ -175,9 +180,15 @@ class Store:
                         return found
                     found.append(held)
             except UNREADABLE as error:
-                if not self._disk_failed(error):
+                # A disk that does not give a page for so long never will: the others are saved.
+                self._unread = self._unread or time.monotonic()
+                bad = database.bad_sector(error)
+                if not self._disk_failed(
+                    error, for_good=bad and time.monotonic() - self._unread > REPLACE_SECONDS
+                ):
                     return self.oldest(topic, after, count, size)
                 return found
+            self._unread = 0.0
             after = found[-1].seq if found else after
             for held in self._pending.rows:
                 if held.topic == topic and held.seq > after:
@@ -317,11 +328,11 @@ class Store:
         self._pending = _Pending()
         self.held = [held - less for held, less in zip(self.held, gone, strict=True)]
 
-    def _disk_failed(self, error: Exception) -> bool:
+    def _disk_failed(self, error: Exception, *, for_good: bool = False) -> bool:
         """Note it and return True; replace the file and return False where that is the damage."""
         if isinstance(error, (sqlite3.IntegrityError, sqlite3.ProgrammingError)):
             raise error
-        if database.code_of(error) not in _DISK:
+        if for_good or database.code_of(error) not in _DISK:
             self._db.close()
             try:
                 self._use(*replace(self.path, str(error)))

@@ -56,6 +56,11 @@ class End:
     refusal: XRefusal | None = None
 
 
+class _StreamSession(XSession):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Follow none: the stream there would come past our reading of it, paid for and lost."""
+
+
 class Stream(tweepy.StreamingClient):  # type: ignore[misc]
     """A client for one connection.
 
@@ -70,7 +75,7 @@ class Stream(tweepy.StreamingClient):  # type: ignore[misc]
         self, token: str, base_url: str, handler: Lines, receive_buffer: int | None = None
     ) -> None:
         super().__init__(token, chunk_size=CHUNK)
-        self.session = XSession(token)
+        self.session = _StreamSession(token)
         if receive_buffer is not None:
             # Compressed, four times as many posts would be in the buffer, and bought with it.
             self.session.headers["Accept-Encoding"] = "identity"
@@ -183,6 +188,7 @@ class Stream(tweepy.StreamingClient):  # type: ignore[misc]
         refusal = XRefusal(status_code, f"HTTP {status_code}", Kind.OTHER)
         if self.response is not None:
             with contextlib.suppress(requests.RequestException, urllib3.exceptions.HTTPError):
+                self.response.read_page()
                 refusal = XRefusal.of(self.response)
         self._end = self._ended(f"http_{status_code}", refusal=refusal)
         self.disconnect()

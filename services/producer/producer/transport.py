@@ -21,6 +21,8 @@ from producer.x_api import CONNECT_TIMEOUT
 # X sends a blank line each 20 s, often at exactly 20 s.
 READ_TIMEOUT = 30.0
 CHUNK = 16_384
+# Of an answer that is no stream.
+PAGE, PAGE_SECONDS = 65_536, 15.0
 # On a busy stream posts gather on the wire for so long: a transaction for some costs less than one
 # for each. X's cap is a post each 4 ms.
 GATHER = 0.02
@@ -107,6 +109,18 @@ class LineResponse(requests.Response):
         lines.client = client
         client.response = lines
         return lines
+
+    def read_page(self) -> None:
+        """Read what is no stream as `content`, but no more of it, and no longer, than a refusal of
+        X's takes.
+        """
+        parts, until = list[bytes](), time.monotonic() + PAGE_SECONDS
+        while sum(map(len, parts)) < PAGE and time.monotonic() < until:
+            if not (part := self.raw.read1(CHUNK, decode_content=True)):
+                break
+            parts.append(part)
+        self._content = b"".join(parts)
+        self.raw.close()  # requests takes `content` for all of it, and would leave it open
 
     def iter_lines(self, *_: Any, **__: Any) -> Iterator[bytes]:
         """Yield each line without its end; a blank one is a keep-alive."""

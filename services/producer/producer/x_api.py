@@ -17,9 +17,12 @@ from typing import Any, Protocol
 import requests
 
 from producer.log import redact
+from producer.parsing import LineError, loads
 
 CONNECT_TIMEOUT = 10.0
 CALL_TIMEOUT = (CONNECT_TIMEOUT, 15.0)
+# Bytes of an answer that are looked through for secrets; a line shows 500 characters of them.
+_SHOWN = 65_536
 
 
 class Kind(StrEnum):
@@ -112,11 +115,8 @@ class XRefusal:
         Raises:
             requests.RequestException: the body did not come.
         """
-        status, text = response.status_code, response.text
-        try:
-            body = response.json()
-        except requests.JSONDecodeError:
-            body = None
+        status, body = response.status_code, _json(response)
+        text = response.content[:_SHOWN].decode("utf-8", "replace")
         if status < 400 or (body is None and "html" in response.headers.get("content-type", "")):
             return cls.stranger(status, text)
         errors = _errors(body)
@@ -216,12 +216,13 @@ class XApi:
         )
         if not response.ok:
             raise XRefusedError(XRefusal.of(response))
-        try:
-            body = response.json()
-        except requests.JSONDecodeError:
-            body = None
+        body = _json(response)
         if not isinstance(body, dict):
-            raise XRefusedError(XRefusal.stranger(response.status_code, response.text))
+            raise XRefusedError(
+                XRefusal.stranger(
+                    response.status_code, response.content[:_SHOWN].decode("utf-8", "replace")
+                )
+            )
         self.answered_at = x_time(response.headers)
         return body
 
@@ -230,7 +231,7 @@ def x_time(headers: Mapping[str, str]) -> float | None:
     """Return X's time of an answer, seconds since 1970, by its Date header."""
     try:
         return parsedate_to_datetime(headers["Date"]).timestamp()
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return None
 
 
@@ -242,6 +243,14 @@ class _Bearer(requests.auth.AuthBase):
         if self._token is not None:
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request
+
+
+def _json(response: requests.Response) -> object:
+    """Return what an answer holds as JSON, read as the stream's lines are; None for no JSON."""
+    try:
+        return loads(response.content)[0]
+    except LineError:
+        return None
 
 
 def _errors(body: object) -> tuple[Mapping[str, Any], ...]:
