@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -105,6 +107,27 @@ def test_published_posts_are_not_sent_again(run: Run, make_x: MakeX, topic: Topi
     assert second.metric("replayed_total") == 0
     assert second.stop() == 0
     assert len(topic.posts()) == 500
+
+
+def test_sigterm_while_the_store_is_looked_through(make_x: MakeX, environ: dict[str, str]) -> None:
+    """A large store takes a while at the start: SIGTERM in it ends with 0, and X is not asked."""
+    program = (
+        "import sys, time\nfrom producer import database\nfrom producer.__main__ import main\n"
+        "real = database.problem\n"
+        "def slow(db):\n    print('looking', flush=True)\n    time.sleep(1)\n    return real(db)\n"
+        "database.problem = slow\nsys.exit(main([]))\n"
+    )
+    x = make_x()
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env={**environ, "X_API_BASE_URL": x.url},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout
+        assert process.stdout.readline() == "looking\n"
+        process.terminate()
+        _, log = process.communicate(timeout=30)
+    assert process.returncode == 0, log
+    assert not x.app.ledger.connects
 
 
 def test_sigterm_keeps_what_cannot_be_published(

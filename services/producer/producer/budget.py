@@ -182,8 +182,8 @@ class Budget:
 
     @property
     def passed(self) -> bool:
-        """Whether far more was read than can have been on the way when the stream was left: X goes on
-        to send, and waiting for its end would buy more. What was on the way is paid, so it is read.
+        """Whether far more was read than can have been on the way when the stream was left: X goes
+        on to send, and to wait for its end would buy more. What was on the way is paid and read.
         """
         return self._left_at > 0 and self.used > self._left_at + 2 * self._margin
 
