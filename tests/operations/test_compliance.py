@@ -252,6 +252,30 @@ def test_rows_in_the_streaming_buffer_are_told(
     assert ids(stack) == [2, 2, 4, 5, 6, 8, 9]
 
 
+def test_rows_that_bigquery_refuses_twice_hold_up_no_other(
+    stack: Stack, x: XServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part whose settled rows are refused too is counted as left, and the parts after it go."""
+    monkeypatch.setattr("operations.dataset._IDS_A_STATEMENT", 1)
+    fill(stack)
+    gone(x, "tweets", 1, 2)
+    rows = Dataset.rows
+
+    def refusing(self: Dataset, sql: str, **values: Any) -> Any:
+        if sql.startswith("DELETE") and values["ids"] == array("q", [1]):
+            raise BadRequest(  # type: ignore[no-untyped-call]
+                "UPDATE or DELETE statement over table d.tweets would affect rows in the "
+                "streaming buffer, which is not supported"
+            )
+        return rows(self, sql, **values)
+
+    monkeypatch.setattr(Dataset, "rows", refusing)
+    done = stack.run("compliance", "run", "--yes", *FAST)
+    assert done.code == 3
+    assert "3 rows are in BigQuery's streaming buffer" in done.err
+    assert ids(stack) == [1, 3, 4, 6, 7, 8, 9]
+
+
 def open_job(x: XServer, **body: str) -> dict[str, Any]:
     """A job that another run, or another program, has made."""
     made = requests.post(

@@ -155,19 +155,26 @@ class Dataset:
     def change(self, statement: str, condition: str, ids: "array[int]") -> None:
         """Change rows of `tweets`; those in the streaming buffer stay where BigQuery refuses them.
 
+        Where it refuses the settled rows too, all stay: the ids that come after are not held up.
+
         Args:
             statement: DML up to its WHERE, with the table as ${dataset}.tweets.
             condition: what follows WHERE, on @ids.
             ids: values of @ids.
         """
-        try:
-            self.rows(f"{statement} WHERE {condition}", ids=ids)
-        except BadRequest as error:
-            if "streaming buffer" not in str(error):
-                raise
-            settled = datetime.now(UTC) - timedelta(minutes=BUFFER_MINUTES)
-            where = f"inserted_at < @settled AND ({condition})"
-            self.rows(f"{statement} WHERE {where}", ids=ids, settled=settled)
+        settled = datetime.now(UTC) - timedelta(minutes=BUFFER_MINUTES)
+        within: tuple[tuple[str, dict[str, datetime]], ...] = (
+            (condition, {}),
+            (f"inserted_at < @settled AND ({condition})", {"settled": settled}),
+        )
+        for where, values in within:
+            try:
+                self.rows(f"{statement} WHERE {where}", ids=ids, **values)
+            except BadRequest as error:
+                if "streaming buffer" not in str(error):
+                    raise
+            else:
+                return
 
 
 def parts(ids: Iterable[int], size: int) -> Iterator["array[int]"]:
