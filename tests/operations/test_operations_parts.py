@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operations.__main__ import main
+from operations.errors import UnavailableError
 from operations.gaps import Span, joined, remaining
 from operations.letter import DeadLetter
-from operations.text import harmless
+from operations.text import harmless, table
 from producer.fields import asked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,6 +120,29 @@ def test_harmless_keeps_languages_and_emoji() -> None:
     """Korean and emoji stay; escapes, bells and bidirectional controls become text."""
     assert harmless("고양이 🐱\n") == "고양이 🐱\n"
     assert harmless("a\x1b[2Jb\u202e") == "a\\x1b[2Jb\\u202e"
+
+
+def test_a_table_s_cells_steer_no_terminal() -> None:
+    """What strangers wrote into a cell makes no second row, and its width is of what is shown."""
+    assert table(("A", "B"), [("\x1b[2J", "x\nfaked"), ("고양이", "\u202ey")]).splitlines() == [
+        "A        B",
+        "\\x1b[2J  x\\nfaked",
+        "고양이      \\u202ey",
+    ]
+
+
+def test_an_error_s_words_steer_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """X's, Google's or a file's words in an error are shown without their control characters."""
+
+    def failing(*_: object) -> None:
+        raise UnavailableError("HTTP 200 with \x1b]0;owned\x07 \u202egnp\nand more")
+
+    monkeypatch.setattr("operations.__main__.Settings.from_env", failing)
+    assert main(["redrive", "list"], {}) == 1
+    printed = capsys.readouterr().err
+    assert printed == "tweets: HTTP 200 with \\x1b]0;owned\\x07 \\u202egnp and more\n"
 
 
 def test_a_gap_is_asked_for_in_whole_seconds() -> None:

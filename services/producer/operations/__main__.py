@@ -21,6 +21,7 @@ from operations.errors import WrongInputError, explained
 from operations.redrive import list_letters, send_letters, show_letter
 from operations.search import SMALLEST_PAGE
 from operations.settings import Settings
+from operations.text import harmless
 from producer.log import redact
 from producer.x_api import ignore_netrc
 
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None, environ: Mapping[str, str] = os
 
 
 def _failed(message: str, exit_code: int) -> int:
-    print(f"tweets: {redact(' '.join(message.split()))}", file=sys.stderr)
+    print(f"tweets: {harmless(redact(' '.join(message.split())))}", file=sys.stderr)
     return exit_code
 
 

@@ -156,7 +156,7 @@ def _print_gaps(gaps: Sequence[Gap], covered: Sequence[Span], at: datetime) -> N
         elif left[-1].end <= RECENT.oldest(at):
             state += f", by --archive alone (over {RECENT.days} days ago)"
         start = moment(gap.start) if gap.start else "?"
-        rows.append((gap.event_id, start, _end(gap), harmless(gap.reason), state))
+        rows.append((gap.event_id, start, _end(gap), gap.reason, state))
     if not rows:
         print(f"No gap in the last {_LISTED_DAYS} days.")
         return

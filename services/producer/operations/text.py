@@ -18,8 +18,8 @@ def progress(before: int, now: int, what: str) -> int:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return the rows in columns, head first; the last column is not padded."""
-    lines = [list(head), *(list(row) for row in rows)]
+    """Return the rows in columns, head first; a row is one line whatever is in its cells."""
+    lines = [[harmless(cell).replace("\n", "\\n") for cell in line] for line in (head, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
