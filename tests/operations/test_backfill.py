@@ -550,7 +550,7 @@ def test_what_is_published_is_noted_however_a_run_ends(
     stack: Stack, x: XServer, outage: Outage, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Ctrl-C, kill -9 or a topic that refuses late: what was complete is not read again."""
-    monkeypatch.setattr("operations.backfill._POSTS_A_NOTE", 20 if how == "killed" else 10**6)
+    monkeypatch.setattr("operations.filling._POSTS_A_NOTE", 20 if how == "killed" else 10**6)
     publish, rounds = TopicPublisher.publish, 0
 
     def ending(self: TopicPublisher, messages: Iterable[Message]) -> list[str | None]:
