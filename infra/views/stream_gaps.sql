@@ -7,7 +7,7 @@
 -- reason STRING: short cause, such as disconnected, http_429, budget, killed
 -- last_id_before INTEGER: id of the last post read before
 -- first_id_after INTEGER: id of the first post read after, where known
--- backfilled BOOLEAN: a later backfill covers the whole gap
+-- backfilled BOOLEAN: a backfill covers the whole gap; FALSE for ever where its begin is not known
 -- reposts_missing BOOLEAN: ... by a search, and X's searches return no reposts: they stay missing
 -- producer STRING: the process that saw it
 -- at TIMESTAMP: when the gap was recorded; filter on it to prune partitions
