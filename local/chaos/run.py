@@ -24,8 +24,8 @@ PATIENCE = 150.0
 """Seconds without anything new after which a run is judged: longer than X's longest wait in it."""
 SETTLED = 3.0
 """Seconds that nothing may be on the way before all is judged to be over."""
-FRESH = 17.0
-"""Seconds: X's recent search has no newer posts, so `tweets backfill` leaves them out."""
+FRESH = 62.0
+"""Seconds: X may lack newer posts in its search, so `tweets backfill` leaves them out."""
 EVERY = 5.0
 """Seconds between two lines that say where the run is."""
 MAX_BACKFILL = 100_000
