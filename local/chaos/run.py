@@ -92,7 +92,10 @@ class ChaosRun:
                 before, changed = state, now
             done = self._injector.finished and x["pending_faults"] == 0 and backlog == 0
             if done and delivered >= self._stack.count:
-                quiet_since = quiet_since or now
+                if quiet_since is None:
+                    # A gap is told with the next sign of life, which could be 20 s away.
+                    self._stack.control("x", "settings", {"keep_alive": 1.0})
+                    quiet_since = now
                 if now - quiet_since > SETTLED and not self._top_up(x):
                     return
             else:
