@@ -221,6 +221,14 @@ def test_a_bad_file_is_one_line(
     assert ids(stack) == before
 
 
+def in_streaming_buffer() -> BadRequest:
+    """BigQuery's refusal of a change to rows that it has just taken."""
+    return BadRequest(  # type: ignore[no-untyped-call]
+        "UPDATE or DELETE statement over table d.tweets would affect rows in the "
+        "streaming buffer, which is not supported"
+    )
+
+
 def test_rows_in_the_streaming_buffer_are_told(
     stack: Stack, x: XServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,10 +243,7 @@ def test_rows_in_the_streaming_buffer_are_told(
 
     def refusing(self: Dataset, sql: str, **values: Any) -> Any:
         if sql.startswith("DELETE") and "@settled" not in sql:
-            raise BadRequest(  # type: ignore[no-untyped-call]
-                "UPDATE or DELETE statement over table d.tweets would affect rows in the "
-                "streaming buffer, which is not supported"
-            )
+            raise in_streaming_buffer()
         return rows(self, sql, **values)
 
     monkeypatch.setattr(Dataset, "rows", refusing)
@@ -263,10 +268,7 @@ def test_rows_that_bigquery_refuses_twice_hold_up_no_other(
 
     def refusing(self: Dataset, sql: str, **values: Any) -> Any:
         if sql.startswith("DELETE") and values["ids"] == array("q", [1]):
-            raise BadRequest(  # type: ignore[no-untyped-call]
-                "UPDATE or DELETE statement over table d.tweets would affect rows in the "
-                "streaming buffer, which is not supported"
-            )
+            raise in_streaming_buffer()
         return rows(self, sql, **values)
 
     monkeypatch.setattr(Dataset, "rows", refusing)

@@ -136,8 +136,7 @@ class Store:
             for topic, message, made_at in entries:
                 if not any(self.held):
                     self._latest = self._disorder = 0
-                self._latest = max(self._latest, made_at)
-                self._disorder = max(self._disorder, self._latest - made_at)
+                self._spans(made_at)
                 pending.rows.append(Held(self._next, topic, message, made_at))
                 pending.bytes += len(message.data)
                 self._next += 1
@@ -363,10 +362,13 @@ class Store:
             self._damage = damage.after(self._damage)
         found = dict(db.execute("SELECT topic, count(*) FROM messages GROUP BY topic").fetchall())
         self.held = [found.get(POSTS, 0), found.get(LETTERS, 0)]
-        for held in self._pending.rows:
-            self.held[held.topic] += 1
         last, self._latest, self._disorder = db.execute(database.SPAN).fetchone()
         self._next = max(self._next, last + 1)
         for held in self._pending.rows:
-            self._latest = max(self._latest, held.made_at)
-            self._disorder = max(self._disorder, self._latest - held.made_at)
+            self.held[held.topic] += 1
+            self._spans(held.made_at)
+
+    def _spans(self, made_at: int) -> None:
+        """Take a message more into what is held, as database.SPAN does for those in the file."""
+        self._latest = max(self._latest, made_at)
+        self._disorder = max(self._disorder, self._latest - made_at)
